@@ -1,0 +1,6 @@
+//! Sluicegate: an event-driven policy enforcer for fleets of autonomous agents, over NATS.
+//!
+//! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
+
+pub mod config;
+pub mod runtime;

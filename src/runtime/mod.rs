@@ -1,0 +1,7 @@
+//! What every role needs to run: waiting, leaving, saying how it is, and telling what it does.
+//!
+//! Imports nothing of ours, so that every layer may use it.
+
+pub mod health;
+pub mod retry;
+pub mod shutdown;
