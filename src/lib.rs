@@ -3,4 +3,6 @@
 //! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
 
 pub mod config;
+pub mod contract;
+pub mod domain;
 pub mod runtime;
