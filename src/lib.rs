@@ -5,4 +5,5 @@
 pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod engine;
 pub mod runtime;
