@@ -2,6 +2,7 @@
 //!
 //! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
 
+pub mod bus;
 pub mod config;
 pub mod contract;
 pub mod domain;

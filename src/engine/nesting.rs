@@ -11,11 +11,7 @@ pub(super) fn check(rego: &str, limit: usize) -> Result<(), EngineError> {
     while let Some(c) = chars.next() {
         match c {
             '\n' => line += 1,
-            '#' => {
-                if chars.by_ref().any(|c| c == '\n') {
-                    line += 1;
-                }
-            }
+            '#' => line += usize::from(chars.by_ref().any(|c| c == '\n')),
             '"' => skip_string(&mut chars),
             '`' => {
                 for c in chars.by_ref().take_while(|c| *c != '`') {
