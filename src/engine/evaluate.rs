@@ -8,10 +8,11 @@ use std::time::Duration;
 use regorus::rvm::vm::RegoVM;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{MemoryBudgetConfig, Value};
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::results::{self, SayLimits};
 use super::set::{Entry, PolicySet};
+use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW};
 use crate::domain::{CheckRequest, FailMode, Identity, Mode, PolicyOutcome, Severity};
 
 /// Instructions between two looks at the clock.
@@ -32,6 +33,22 @@ pub struct EvaluationLimits {
     pub reasons: usize,
     /// Bytes of one reason.
     pub reason_bytes: usize,
+}
+
+/// One check to evaluate.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The request.
+    pub request: &'a CheckRequest,
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// The input that all policies share, see [`crate::domain::input::build`].
+    pub input: &'a Map<String, serde_json::Value>,
+    /// Calls of this action that the caller was allowed within so many seconds, this one included;
+    /// none where the caller doesn't say who it is.
+    pub usage: Option<&'a dyn Fn(u64) -> u64>,
+    /// What it means that no policy has the package which the check names.
+    pub fail_mode: FailMode,
 }
 
 /// Bytes of stack that a thread needs to evaluate within an instruction limit: the VM recurses on
@@ -55,38 +72,36 @@ impl Evaluator {
         Self { limits, vms: HashMap::new(), warmed_for: "".into() }
     }
 
-    /// What each policy that applies says. `fail_mode` is for a package that no policy has: the
-    /// check asked for a restriction that can't be found.
-    pub fn evaluate(
-        &mut self,
-        set: &PolicySet,
-        request: &CheckRequest,
-        identity: &Identity,
-        input: &Map<String, serde_json::Value>,
-        fail_mode: FailMode,
-    ) -> Vec<PolicyOutcome> {
+    /// What each policy that applies says.
+    pub fn evaluate(&mut self, set: &PolicySet, check: &Check<'_>) -> Vec<PolicyOutcome> {
         if self.warmed_for != *set.revision() {
             self.vms.clear();
             self.warmed_for = Arc::clone(set.revision());
         }
-        let package = request.package.as_deref();
-        let applying = set.applying(identity, package);
+        let package = check.request.package.as_deref();
+        let applying = set.applying(check.identity, package);
         let mut outcomes = Vec::with_capacity(applying.len() + 1);
         if !applying.is_empty() {
-            let base = Value::from(serde_json::Value::Object(input.clone()));
+            let base = Value::from(serde_json::Value::Object(check.input.clone()));
             for index in applying {
                 if let Some(entry) = set.entry(index) {
-                    outcomes.push(self.evaluate_one(index, entry, &base));
+                    outcomes.push(self.evaluate_one(index, entry, &base, check.usage));
                 }
             }
         }
         if let Some(package) = package.filter(|package| !set.has_package(package)) {
-            outcomes.push(unknown_package(set, package, fail_mode));
+            outcomes.push(unknown_package(set, package, check.fail_mode));
         }
         outcomes
     }
 
-    fn evaluate_one(&mut self, index: usize, entry: &Entry, base: &Value) -> PolicyOutcome {
+    fn evaluate_one(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        base: &Value,
+        usage: Option<&dyn Fn(u64) -> u64>,
+    ) -> PolicyOutcome {
         let policy = &entry.policy;
         let mut outcome = PolicyOutcome {
             name: policy.name.clone(),
@@ -98,7 +113,7 @@ impl Evaluator {
             fail_mode: policy.fail_mode,
             ..PolicyOutcome::default()
         };
-        match self.run(index, entry, base) {
+        match self.run(index, entry, base, usage) {
             Ok(said) => {
                 outcome.verdict = said.verdict;
                 outcome.deny_reasons = said.deny_reasons;
@@ -113,7 +128,13 @@ impl Evaluator {
         outcome
     }
 
-    fn run(&mut self, index: usize, entry: &Entry, base: &Value) -> Result<results::Said, String> {
+    fn run(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        base: &Value,
+        usage: Option<&dyn Fn(u64) -> u64>,
+    ) -> Result<results::Said, String> {
         let compiled = entry.compiled.as_ref().map_err(Clone::clone)?;
         let limits = self.limits;
         let vm =
@@ -134,11 +155,25 @@ impl Evaluator {
         if let Ok(members) = input.as_object_mut() {
             let parameters = serde_json::Value::Object(entry.policy.parameters.clone());
             members.insert(Value::from("parameters"), Value::from(parameters));
+            if let Some(usage) = usage {
+                let window = window_of(&entry.policy.parameters);
+                let known = json!({"calls_in_window": usage(window), "window_seconds": window});
+                members.insert(Value::from("usage"), Value::from(known));
+            }
         }
         vm.set_input(input);
         let result = vm.execute_entry_point_by_index(0).map_err(|e| e.to_string())?;
         results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
     }
+}
+
+/// The window over which a policy wants calls counted: its own parameter, else the default.
+fn window_of(parameters: &Map<String, serde_json::Value>) -> u64 {
+    parameters
+        .get("window_seconds")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(DEFAULT_WINDOW)
+        .min(LONGEST_WINDOW)
 }
 
 /// The outcome for a package that no policy has. Not an error of the whole request: the other

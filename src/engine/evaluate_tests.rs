@@ -56,7 +56,16 @@ fn evaluate_with(
     let bounds = crate::contract::RequestBounds { bytes: 1 << 20, nesting: 64, batch: 1 };
     let request = crate::contract::parse_check(body.to_string().as_bytes(), &bounds).unwrap();
     let input = crate::domain::input::build(&request, chrono::DateTime::UNIX_EPOCH);
-    evaluator.evaluate(set, &request, &request.identity(), &input, FailMode::Open)
+    evaluator.evaluate(
+        set,
+        &Check {
+            request: &request,
+            identity: &request.identity(),
+            input: &input,
+            usage: Some(&|window| window + 1),
+            fail_mode: FailMode::Open,
+        },
+    )
 }
 
 fn one(rego: &str) -> PolicyOutcome {
@@ -185,6 +194,19 @@ fn parameters_are_each_policys_own() {
     );
     let verdicts: Vec<_> = outcomes.iter().map(|o| (o.name.as_str(), o.verdict)).collect();
     assert_eq!(verdicts, [("loose", Verdict::Allow), ("strict", Verdict::Deny)]);
+}
+
+#[test]
+fn usage_is_counted_over_each_policys_own_window() {
+    let rego = "warnings := {sprintf(\"%d in %d\", [input.usage.calls_in_window, input.usage.window_seconds])}";
+    let mut own = entry("own", rego);
+    own.policy.parameters = json!({"window_seconds": 300}).as_object().cloned().unwrap();
+    let outcomes = evaluate(
+        vec![entry("default", rego), own],
+        json!({"action": "a", "resource": "r", "context": {"usage": {"calls_in_window": 0}}}),
+    );
+    assert_eq!(outcomes[0].warnings, ["61 in 60"]);
+    assert_eq!(outcomes[1].warnings, ["301 in 300"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod set;
 
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;
-pub use evaluate::{EvaluationLimits, Evaluator, stack_bytes};
+pub use evaluate::{Check, EvaluationLimits, Evaluator, stack_bytes};
 pub use metadata::Metadata;
 pub use parameters::with_defaults;
 pub use set::{Entry, PolicySet};
