@@ -7,4 +7,5 @@ pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod engine;
+pub mod roles;
 pub mod runtime;

@@ -30,6 +30,30 @@ impl Connection {
         self.client.flush().await.map_err(|e| BusError::request("flush", &e))
     }
 
+    /// Listens to a NATS subject, without the guarantees of a stream.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn subscribe(&self, subject: &str) -> Result<Subscription, BusError> {
+        let subscriber = self
+            .client
+            .subscribe(subject.to_owned())
+            .await
+            .map_err(|e| BusError::request("subscribe", &e))?;
+        Ok(Subscription { subscriber })
+    }
+
+    /// Publishes without the guarantees of a stream.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn publish(&self, subject: &str, payload: Vec<u8>) -> Result<(), BusError> {
+        self.client
+            .publish(subject.to_owned(), payload.into())
+            .await
+            .map_err(|e| BusError::request("publish", &e))
+    }
+
     /// Bytes of the largest message that the server takes.
     #[must_use]
     pub fn max_payload(&self) -> usize {
@@ -142,5 +166,24 @@ fn noted(event: &Event, health: &Reporter, url: &str) {
         Event::LameDuckMode | Event::Draining | Event::Closed => {
             tracing::debug!(%event, "NATS connection");
         }
+    }
+}
+
+/// Messages of one NATS subject.
+pub struct Subscription {
+    subscriber: async_nats::Subscriber,
+}
+
+impl Subscription {
+    /// The next message's subject and payload; none once the connection has ended.
+    pub async fn next_message(&mut self) -> Option<(String, bytes::Bytes)> {
+        use futures::StreamExt as _;
+        let message = self.subscriber.next().await?;
+        Some((message.subject.to_string(), message.payload))
+    }
+
+    /// The next message's payload; none once the connection has ended.
+    pub async fn next(&mut self) -> Option<bytes::Bytes> {
+        Some(self.next_message().await?.1)
     }
 }
