@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::BusError;
 use crate::config::Nats;
 use crate::runtime::health::Reporter;
-use crate::runtime::metrics::names;
+use crate::runtime::metrics;
 use crate::runtime::retry::{Retry, RetryPolicy};
 
 /// A connection and where it goes.
@@ -155,7 +155,7 @@ fn noted(event: &Event, health: &Reporter, url: &str) {
         Event::Connected => health.ready(),
         Event::Disconnected => health.waiting(format!("NATS at {url}: connection lost")),
         Event::SlowConsumer(_) => {
-            metrics::counter!(names::SLOW_CONSUMER).increment(1);
+            metrics::slow_consumer().increment(1);
             tracing::warn!(
                 "checks arrive faster than they are taken: the client dropped one \
                  (setting nats.subscription_capacity; more workers share the load)"

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::connection::Connection;
 use crate::runtime::health::Reporter;
-use crate::runtime::metrics::names;
+use crate::runtime::metrics;
 use crate::runtime::retry::{Retry, RetryPolicy};
 
 /// Events sent at once when the backlog is worked off.
@@ -98,7 +98,7 @@ impl Recorder {
         }
         let start = Instant::now();
         let unsent = inner.publish_all(record.events, false).await;
-        metrics::histogram!(names::AUDIT_ACKNOWLEDGE).record(start.elapsed().as_secs_f64());
+        metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
         if unsent.is_empty() {
             return true;
         }
@@ -157,7 +157,7 @@ impl Inner {
             match self.publish(&event, again).await {
                 Ok(()) => None,
                 Err(()) => {
-                    metrics::counter!(names::AUDIT_PUBLISH_FAILURES).increment(1);
+                    metrics::audit_publish_failures().increment(1);
                     Some(event)
                 }
             }
@@ -181,7 +181,7 @@ impl Inner {
         match acknowledged {
             Ok(ack) => {
                 if ack.duplicate && !again {
-                    metrics::counter!(names::AUDIT_DUPLICATES).increment(1);
+                    metrics::audit_duplicates().increment(1);
                     tracing::error!(
                         id = event.id,
                         "the stream knew this id before it was first sent; somebody else publishes \
@@ -251,8 +251,7 @@ impl Backlog {
     fn counted(&self, len: usize, bytes: usize) {
         self.len.store(len, Ordering::Release);
         self.bytes.store(bytes, Ordering::Release);
-        metrics::gauge!(names::AUDIT_PENDING)
-            .set(f64::from(u32::try_from(len).unwrap_or(u32::MAX)));
+        metrics::audit_pending().set(f64::from(u32::try_from(len).unwrap_or(u32::MAX)));
     }
 }
 

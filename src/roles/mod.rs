@@ -9,6 +9,7 @@ use crate::config::{Backoff, Config};
 use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
+pub mod console;
 pub mod worker;
 
 /// What every role is given.

@@ -6,3 +6,4 @@ pub mod health;
 pub mod metrics;
 pub mod retry;
 pub mod shutdown;
+pub mod telemetry;

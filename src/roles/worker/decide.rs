@@ -23,7 +23,7 @@ use crate::domain::{
     AuditState, CheckRequest, Decision, FailMode, Mode, Verdict, combine, input, violation,
 };
 use crate::engine::{Check, EvaluationLimits, Evaluator};
-use crate::runtime::metrics::names;
+use crate::runtime::metrics::{self, CheckOutcome, FailOpenReason};
 
 /// The warning where a check's body claims to be another agent than its subject says.
 const IDENTITY_MISMATCH: &str = "identity_mismatch";
@@ -42,7 +42,7 @@ impl Answer {
     pub(super) fn audited(&mut self, recorded: bool) {
         self.reply.audit = if recorded { AuditState::Recorded } else { AuditState::Pending };
         if !recorded {
-            metrics::counter!(names::FAIL_OPEN, "reason" => "audit_unavailable").increment(1);
+            metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
         }
     }
 
@@ -54,12 +54,12 @@ impl Answer {
     /// Counts the check.
     pub(super) fn counted(&self, duration: Duration) {
         let outcome = match self.reply.decision {
-            Verdict::Deny => "deny",
-            Verdict::Allow if self.reply.error => "error",
-            Verdict::Allow => "allow",
+            Verdict::Deny => CheckOutcome::Deny,
+            Verdict::Allow if self.reply.error => CheckOutcome::Error,
+            Verdict::Allow => CheckOutcome::Allow,
         };
-        metrics::counter!(names::CHECKS, "outcome" => outcome).increment(1);
-        metrics::histogram!(names::CHECK_DURATION).record(duration.as_secs_f64());
+        metrics::checks(outcome).increment(1);
+        metrics::check_duration().record(duration.as_secs_f64());
     }
 }
 
@@ -179,7 +179,7 @@ impl Decider {
             decision.warnings.dedup();
         }
         let elapsed = start.elapsed();
-        metrics::histogram!(names::EVALUATION_DURATION).record(elapsed.as_secs_f64());
+        metrics::evaluation_duration().record(elapsed.as_secs_f64());
         counted(&decision, &request);
 
         let stamp = Stamp {
@@ -244,22 +244,21 @@ fn bind_agent(request: &mut CheckRequest, agent: &str) -> bool {
 fn counted(decision: &Decision, request: &CheckRequest) {
     for policy in &decision.policies {
         let outcome = match (&policy.error, policy.verdict, policy.mode) {
-            (Some(_), ..) => "error",
-            (None, Verdict::Allow, _) => "allow",
-            (None, Verdict::Deny, Mode::Enforce) => "deny",
-            (None, Verdict::Deny, Mode::Warn) => "warn",
-            (None, Verdict::Deny, Mode::Shadow) => "shadow_deny",
+            (Some(_), ..) => metrics::PolicyOutcome::Error,
+            (None, Verdict::Allow, _) => metrics::PolicyOutcome::Allow,
+            (None, Verdict::Deny, Mode::Enforce) => metrics::PolicyOutcome::Deny,
+            (None, Verdict::Deny, Mode::Warn) => metrics::PolicyOutcome::Warn,
+            (None, Verdict::Deny, Mode::Shadow) => metrics::PolicyOutcome::ShadowDeny,
         };
         let unknown = policy.version == 0 && Some(&policy.package) == request.package.as_ref();
-        let name = if unknown { "unknown".to_owned() } else { policy.name.clone() };
-        metrics::counter!(names::POLICY_DECISIONS, "policy" => name, "outcome" => outcome)
-            .increment(1);
+        let name = if unknown { "unknown" } else { policy.name.as_str() };
+        metrics::policy_decisions(name, outcome).increment(1);
     }
     if decision.error && decision.verdict == Verdict::Allow {
-        metrics::counter!(names::FAIL_OPEN, "reason" => "policy_error").increment(1);
+        metrics::fail_open(FailOpenReason::PolicyError).increment(1);
     }
     if !decision.enforced {
-        metrics::counter!(names::FAIL_OPEN, "reason" => "enforcement_off").increment(1);
+        metrics::fail_open(FailOpenReason::EnforcementOff).increment(1);
     }
 }
 

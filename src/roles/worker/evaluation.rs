@@ -12,7 +12,7 @@ use crate::contract::batch::BatchItem;
 use crate::contract::{BatchReply, RequestFault};
 use crate::domain::AuditState;
 use crate::engine::{Evaluator, stack_bytes};
-use crate::runtime::metrics::names;
+use crate::runtime::metrics::{self, CheckOutcome};
 
 /// A request with its place among those in flight.
 pub(super) struct Job {
@@ -185,7 +185,7 @@ fn item(answer: Result<Answer, RequestFault>) -> BatchItem {
     match answer {
         Ok(answer) => BatchItem::Decision(Box::new(answer.reply)),
         Err(fault) => {
-            metrics::counter!(names::CHECKS, "outcome" => "malformed").increment(1);
+            metrics::checks(CheckOutcome::Malformed).increment(1);
             BatchItem::Fault(fault.body())
         }
     }
@@ -207,7 +207,7 @@ fn refuse(
     permit: OwnedSemaphorePermit,
     runtime: &tokio::runtime::Handle,
 ) {
-    metrics::counter!(names::CHECKS, "outcome" => "malformed").increment(1);
+    metrics::checks(CheckOutcome::Malformed).increment(1);
     runtime.spawn(async move {
         if let Err(error) = incoming.refuse(&fault).await {
             tracing::warn!(%error, "a refusal could not be sent");

@@ -11,7 +11,7 @@ use super::folder::{FolderError, load_folder};
 use crate::config::Config;
 use crate::engine::PolicySet;
 use crate::runtime::health::Reporter;
-use crate::runtime::metrics::names;
+use crate::runtime::metrics::{self, ReloadResult};
 
 /// The policies in force. Cheap to clone.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl LivePolicies {
                 Ok(Err(error)) => vec![error.to_string()],
                 Err(error) => vec![error.to_string()],
             };
-            metrics::counter!(names::POLICY_RELOADS, "result" => "refused").increment(1);
+            metrics::policy_reloads(ReloadResult::Refused).increment(1);
             report(&health, &problems, "the change is refused, the last good set stays in force");
         }
     }
@@ -80,7 +80,7 @@ impl LivePolicies {
         if set.revision() == self.current().revision() {
             return;
         }
-        metrics::counter!(names::POLICY_RELOADS, "result" => "ok").increment(1);
+        metrics::policy_reloads(ReloadResult::Ok).increment(1);
         installed(&set);
         tracing::info!(
             revision = %set.revision(),
@@ -93,7 +93,7 @@ impl LivePolicies {
 
 fn installed(set: &PolicySet) {
     let count = u32::try_from(set.taking_part()).unwrap_or(u32::MAX);
-    metrics::gauge!(names::POLICIES_ACTIVE).set(f64::from(count));
+    metrics::policies_active().set(f64::from(count));
 }
 
 fn report(health: &Reporter, problems: &[String], consequence: &str) {

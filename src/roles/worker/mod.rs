@@ -24,7 +24,7 @@ use crate::bus::{
 };
 use crate::config::Acknowledge;
 use crate::contract::RequestFault;
-use crate::runtime::metrics::names;
+use crate::runtime::metrics::{self, CheckOutcome};
 use crate::runtime::retry::Retry;
 
 /// Why a worker ends before it is told to.
@@ -170,7 +170,7 @@ fn spawn_until(stop: &CancellationToken, work: impl Future<Output = ()> + Send +
 
 /// Answers a check that can't be taken now; nothing was decided or recorded.
 fn shed(incoming: Incoming, reason: &'static str) {
-    metrics::counter!(names::CHECKS, "outcome" => "shed").increment(1);
+    metrics::checks(CheckOutcome::Shed).increment(1);
     tokio::spawn(async move {
         let fault = RequestFault::unavailable(format!("the worker is overloaded: {reason}"));
         if let Err(error) = incoming.refuse(&fault).await {
