@@ -173,11 +173,13 @@ impl Inner {
         if let Some(traceparent) = &event.traceparent {
             message = message.header("traceparent", traceparent.as_str());
         }
+        metrics::audit_in_flight().increment(1.0);
         let sent = self.context.send_publish(event.subject.clone(), message).await;
         let acknowledged = match sent {
             Ok(pending) => pending.await,
             Err(error) => Err(error),
         };
+        metrics::audit_in_flight().decrement(1.0);
         match acknowledged {
             Ok(ack) => {
                 if ack.duplicate && !again {
