@@ -65,7 +65,7 @@ pub struct Instance {
 pub struct Nats {
     /// Server URLs, separated by commas.
     pub url: String,
-    /// First token of every NATS subject of the product.
+    /// What every NATS subject of the product begins with: a name, or several joined by dots.
     pub subject_prefix: String,
     /// Queue group that shares the checks between workers.
     pub queue_group: String,
@@ -422,6 +422,8 @@ impl Default for Retention {
 pub struct Http {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Whether `listen` may be an address other than loopback: there is no sign-in yet, so whoever reaches it may change policies.
+    pub allow_remote: bool,
     /// Bytes of the largest request body.
     pub max_body: ByteSize,
     /// How long one request may take.
@@ -433,6 +435,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8181)),
+            allow_remote: false,
             max_body: ByteSize::mib(1),
             request_timeout: Duration::from_secs(10),
         }
