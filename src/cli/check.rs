@@ -63,8 +63,8 @@ pub(crate) async fn run(command: Check, config: &Config, json: bool) -> anyhow::
     let timeout = Duration::from_millis(command.timeout);
     let answer = connection.request(&subject, body, timeout).await?;
     if answer.error_code.is_some() {
-        let fault: ServiceError =
-            serde_json::from_slice(&answer.payload).context("the worker's refusal is unreadable")?;
+        let fault: ServiceError = serde_json::from_slice(&answer.payload)
+            .context("the worker's refusal is unreadable")?;
         let refused = fault.error.code == 400;
         if json {
             print::json(&fault)?;
@@ -95,7 +95,8 @@ fn body(command: &Check) -> anyhow::Result<Vec<u8>> {
     let from_flags = command.action.is_some() || !command.resource.is_empty();
     let text = match &command.file {
         Some(path) if path.as_os_str() != "-" => Some(
-            std::fs::read(path).with_context(|| format!("--file {} can't be read", path.display()))?,
+            std::fs::read(path)
+                .with_context(|| format!("--file {} can't be read", path.display()))?,
         ),
         Some(_) => Some(standard_input()?),
         None if !from_flags && !std::io::stdin().is_terminal() => Some(standard_input()?),
@@ -143,7 +144,8 @@ fn standard_input() -> anyhow::Result<Vec<u8>> {
 fn resource(given: &[String]) -> anyhow::Result<Value> {
     if let [one] = given {
         if one.starts_with('{') {
-            return serde_json::from_str(one).with_context(|| format!("--resource {one} isn't JSON"));
+            return serde_json::from_str(one)
+                .with_context(|| format!("--resource {one} isn't JSON"));
         }
         let is_pair = one.split_once('=').is_some_and(|(key, _)| {
             !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))

@@ -30,11 +30,7 @@ pub(crate) fn run(command: &ConfigCommand, loaded: &Loaded, json: bool) -> anyho
     }
     let width = rows.iter().map(|row| row.key.len()).max().unwrap_or_default();
     for row in rows {
-        let value = match row.value.as_str() {
-            Some("") => "\"\"".to_owned(),
-            Some(text) => text.to_owned(),
-            None => row.value.to_string(),
-        };
+        let value = row.shown();
         let key = format!("{:width$}", row.key);
         let shown = if row.origin == Origin::Default {
             format!("{key}  {value}  {}", styled(DIM, "default"))

@@ -157,12 +157,8 @@ fn sources(global: &Global) -> Result<Sources, ConfigError> {
     Ok(Sources {
         file: global.config.clone(),
         profile: global.profile.clone(),
-        // A variable that isn't text is none of ours.
-        env: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
         overrides,
-        ..Sources::default()
+        ..Sources::from_process()?
     })
 }
 

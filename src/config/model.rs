@@ -165,17 +165,6 @@ pub enum Acknowledge {
     Off,
 }
 
-/// What a check gets when its event can't be recorded in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnUnavailable {
-    /// The decision, marked `audit: "pending"`; the event is kept and retried.
-    #[default]
-    Allow,
-    /// A refusal: what can't be recorded is not permitted.
-    Deny,
-}
-
 /// When a decision counts as recorded, and what happens when it can't be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -191,8 +180,6 @@ pub struct Audit {
     pub retry_queue: usize,
     /// Bytes of the events that may wait in memory to be sent again.
     pub retry_queue_bytes: ByteSize,
-    /// What a check gets when its event can't be recorded in time.
-    pub on_unavailable: OnUnavailable,
 }
 
 impl Default for Audit {
@@ -203,7 +190,6 @@ impl Default for Audit {
             max_in_flight: 8_192,
             retry_queue: 100_000,
             retry_queue_bytes: ByteSize::mib(256),
-            on_unavailable: OnUnavailable::Allow,
         }
     }
 }
@@ -496,11 +482,21 @@ pub struct Telemetry {
     pub log: String,
     /// How log lines look.
     pub format: LogFormat,
+    /// Address where a worker or sink of its own shows `/livez`, `/readyz` and `/metrics`; empty for nowhere. The console shows them on `http.listen`.
+    pub listen: String,
+}
+
+impl Telemetry {
+    /// The address of `listen`, if it is set.
+    #[must_use]
+    pub fn listen_address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".into(), format: LogFormat::Text }
+        Self { log: "info".into(), format: LogFormat::Text, listen: String::new() }
     }
 }
 

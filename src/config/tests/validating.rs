@@ -63,6 +63,7 @@ fn names_that_others_must_accept() {
         ("clickhouse.database=1a", "clickhouse.database"),
         ("clickhouse.user=", "clickhouse.user"),
         ("telemetry.log=", "telemetry.log"),
+        ("telemetry.listen=9464", "telemetry.listen"),
         ("telemetry.log=a=b=c", "telemetry.log"),
         ("telemetry.log=inof", "no level"),
     ] {

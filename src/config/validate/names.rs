@@ -51,6 +51,12 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
         "ClickHouse's own first user is called default",
     );
     log_filter(&c.telemetry.log, findings);
+    findings.require(
+        c.telemetry.listen.is_empty() || c.telemetry.listen_address().is_some(),
+        "telemetry.listen",
+        &format!("is {:?}", c.telemetry.listen),
+        "an address with a port, such as 127.0.0.1:9464; or empty for nowhere",
+    );
 }
 
 fn is_token(name: &str) -> bool {
