@@ -496,7 +496,7 @@ impl Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".into(), format: LogFormat::Text, listen: String::new() }
+        Self { log: "info,async_nats=warn".into(), format: LogFormat::Text, listen: String::new() }
     }
 }
 
