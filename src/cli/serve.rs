@@ -34,6 +34,7 @@ pub(crate) const ALL: [Role; 3] = [Role::Worker, Role::Sink, Role::Console];
 pub(crate) async fn run(config: Config, roles: &[Role]) -> anyhow::Result<Exit> {
     let stop = shutdown::on_signal()?;
     let health = Health::default();
+    expect_parts(&health, roles);
     let listener = listener(&config, roles).await?;
     roles_until(Arc::new(config), roles, health, stop, listener).await
 }
@@ -51,6 +52,19 @@ pub(crate) async fn listener(
         return Ok(None);
     };
     Ok(Some(console::listen(address, setting).await?))
+}
+
+/// Names the parts that these roles will report, so that nobody takes the process for ready before
+/// the roles have begun.
+pub(crate) fn expect_parts(health: &Health, roles: &[Role]) {
+    for role in roles {
+        let part = match role {
+            Role::Worker => worker::PART,
+            Role::Sink => sink::PART,
+            Role::Console => console::PART,
+        };
+        drop(health.part(part));
+    }
 }
 
 /// Runs roles until told to stop. A role that ends with an error that may pass is started again,
@@ -73,7 +87,7 @@ pub(crate) async fn roles_until(
             max_body: usize::try_from(config.http.max_body.as_u64()).unwrap_or(usize::MAX),
         };
         if roles.contains(&Role::Console) {
-            health.part("http").ready();
+            health.part(console::PART).ready();
         }
         tokio::spawn(console::serve(listener, shown, http_stop.clone()))
     });

@@ -25,6 +25,7 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let stop = shutdown::on_signal()?;
     let health = Health::default();
+    serve::expect_parts(&health, &serve::ALL);
     // The port first: nothing has to be ended again when it is taken.
     let listener = serve::listener(&config, &serve::ALL).await?;
     let stack = tokio::select! {
@@ -58,9 +59,9 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
 }
 
 fn welcome(config: &Config, stack: &Stack, start: Instant) {
-    let program = std::env::args().next().unwrap_or_else(|| "sluicegate".to_owned());
     let line = |name: &str, place: &str, what: &str| {
-        print::line(format!("  {:<11} {:<28} {}", name, styled(STRONG, place), styled(DIM, what)));
+        let place = styled(STRONG, format!("{place:<30}"));
+        print::line(format!("  {name:<11} {place} {}", styled(DIM, what)));
     };
     print::line("");
     let seconds = start.elapsed().as_secs_f64();
@@ -73,11 +74,17 @@ fn welcome(config: &Config, stack: &Stack, start: Instant) {
     line("policies", &policies.display().to_string(), "edit it: changes are live at once");
     print::line("");
     print::line("Try in another terminal:");
-    print::line(format!(
-        "  {program} check --action llm_call --resource model=gpt-4 --context estimated_cost=1.0 \\"
-    ));
-    print::line("      --context budget.remaining_usd=0.5 --package cmbagent.cost_control");
-    print::line(format!("  {program} audit"));
+    let program = std::env::args().next().unwrap_or_else(|| "sluicegate".to_owned());
+    let defaults = Config::default();
+    let unless = |flag: &str, is: &str, default: &str| {
+        if is == default { String::new() } else { format!(" {flag} {is}") }
+    };
+    let nats = unless("--nats-url", &config.nats.url, &defaults.nats.url);
+    let clickhouse = unless("--clickhouse-url", &config.clickhouse.url, &defaults.clickhouse.url);
+    print::line(format!("  {program} check{nats} --action llm_call --resource model=gpt-4 \\"));
+    print::line("      --context estimated_cost=1.0 --context budget.remaining_usd=0.5 \\");
+    print::line("      --package cmbagent.cost_control");
+    print::line(format!("  {program} audit{clickhouse}"));
     print::line("");
     print::line(styled(DIM, "Ctrl-C finishes what was accepted and ends everything."));
 }
