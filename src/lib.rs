@@ -3,4 +3,5 @@
 //! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
 
 pub mod config;
+pub mod embedded;
 pub mod runtime;
