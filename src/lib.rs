@@ -2,6 +2,9 @@
 //!
 //! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
 
+pub mod bus;
+pub mod cli;
 pub mod config;
 pub mod embedded;
 pub mod runtime;
+pub mod store;

@@ -1,0 +1,118 @@
+//! What a caller is told when its request can't be taken.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The code of a NATS service error (header `Nats-Service-Error-Code`), after HTTP's status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultCode {
+    /// The request is malformed.
+    BadRequest,
+    /// The request is larger than the worker takes.
+    TooLarge,
+    /// The worker is busy or leaving; nothing was decided or recorded.
+    Unavailable,
+}
+
+impl FaultCode {
+    /// The number in the header.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::BadRequest | Self::TooLarge => 400,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The text in the header `Nats-Service-Error`.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::BadRequest => "malformed request",
+            Self::TooLarge => "request too large",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Why a request was not taken: which field, what is wrong, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestFault {
+    /// The kind of fault.
+    pub code: FaultCode,
+    /// Path of the field, such as `context.agent` or `checks[3].action`; empty for the whole body.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl RequestFault {
+    /// A malformed field.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: FaultCode::BadRequest, field: field.into(), message: message.into() }
+    }
+
+    /// A refusal because the worker can't take more now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { code: FaultCode::Unavailable, field: String::new(), message: message.into() }
+    }
+
+    /// The fault of one item of a batch: the field is seen from the batch.
+    #[must_use]
+    pub fn within(mut self, prefix: &str) -> Self {
+        self.field = if self.field.is_empty() {
+            prefix.to_owned()
+        } else {
+            format!("{prefix}.{}", self.field)
+        };
+        self
+    }
+
+    /// The JSON body of the service error.
+    #[must_use]
+    pub fn body(&self) -> ServiceError {
+        ServiceError {
+            error: ServiceErrorDetail {
+                code: self.code.number(),
+                status: self.code.text().to_owned(),
+                field: self.field.clone(),
+                message: self.message.clone(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for RequestFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
+    }
+}
+
+impl std::error::Error for RequestFault {}
+
+/// Body of a service error; the headers `Nats-Service-Error` and `Nats-Service-Error-Code` say
+/// the same to tools (NATS ADR-32).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceError {
+    /// What went wrong.
+    pub error: ServiceErrorDetail,
+}
+
+/// What went wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceErrorDetail {
+    /// 400 for a request that can't be read, 503 for a worker that can't take it now.
+    pub code: u16,
+    /// The code in words.
+    pub status: String,
+    /// Path of the field; empty for the whole body.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}

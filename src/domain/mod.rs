@@ -1,0 +1,16 @@
+//! What Sluicegate is about, as pure functions and types: requests, policies, decisions,
+//! violations, and how results combine. No I/O, no runtime, no Rego engine.
+
+pub mod combine;
+pub mod decision;
+pub mod input;
+pub mod policy;
+pub mod request;
+pub mod usage;
+pub mod violation;
+
+pub use combine::combine;
+pub use decision::{AuditState, Decision, Mode, PolicyOutcome, Verdict};
+pub use policy::{FailMode, Policy, PolicyMode, Scope, ScopeKind, Severity, Status};
+pub use request::{CheckRequest, Identity};
+pub use violation::{ActionTaken, Violation, ViolationType};
