@@ -5,6 +5,10 @@
 pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod contract;
+pub mod domain;
 pub mod embedded;
+pub mod engine;
+pub mod roles;
 pub mod runtime;
 pub mod store;

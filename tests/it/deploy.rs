@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sluicegate::config::Config;
 
-/// Subcommands that a service may run.
+/// The roles, each of which is a subcommand and a service.
 const ROLES: [&str; 3] = ["worker", "sink", "console"];
 
 fn read(name: &str) -> String {
@@ -125,7 +126,7 @@ fn the_roles_are_there_and_wait_for_their_servers() {
         let service = &services[role];
         assert!(is_ours(service), "{role}");
         assert_eq!(service["command"][0], *role, "{role}");
-        assert_eq!(service["healthcheck"]["test"][4], *role, "{role}");
+        assert_eq!(service["healthcheck"]["test"][1], "sluicegate", "{role}");
         let needs = service["depends_on"].as_object().unwrap();
         assert!(needs.contains_key("nats"), "{role}");
         for (server, need) in needs {
@@ -134,6 +135,29 @@ fn the_roles_are_there_and_wait_for_their_servers() {
         }
     }
     assert_eq!(services["worker"]["deploy"]["replicas"], 2);
+}
+
+/// What every service of ours runs with would be accepted, and what it runs exists.
+#[test]
+fn commands_and_settings_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, service) in services().iter().filter(|(_, service)| is_ours(service)) {
+        let environment = service["environment"].as_object().unwrap();
+        let run = |arguments: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+                .args(arguments)
+                .env_clear()
+                .envs(environment.iter().map(|(key, value)| (key, value.as_str().unwrap())))
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{name}: {arguments:?}: {said}");
+        };
+        run(&[service["command"][0].as_str().unwrap(), "--help"]);
+        run(&[service["healthcheck"]["test"][2].as_str().unwrap(), "--help"]);
+        run(&["config"]);
+    }
 }
 
 #[test]

@@ -312,7 +312,7 @@ mod support_servers {
 
     #[tokio::test]
     async fn nats_keeps_port_and_data_and_can_be_paused() {
-        let mut server = NatsServer::start();
+        let server = NatsServer::start();
         let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
         let stream = jetstream::stream::Config { name: "KEPT".into(), ..Default::default() };
         context.create_stream(stream).await.unwrap();
@@ -343,10 +343,16 @@ mod support_servers {
     }
 
     #[tokio::test]
+    async fn clickhouse_is_shared_with_a_database_for_each() {
+        let (first, second) = (ClickHouse::shared(), ClickHouse::shared());
+        assert_eq!(first.url(), second.url());
+        assert_ne!(first.config().database, second.config().database);
+    }
+
+    #[tokio::test]
     async fn clickhouse_keeps_port_and_data_and_can_be_paused() {
-        let mut server = ClickHouse::start();
-        let mut config = Config::default();
-        config.clickhouse.url = server.url();
+        let server = ClickHouse::start();
+        let config = Config { clickhouse: server.config(), ..Config::default() };
         query(&config, "CREATE DATABASE kept").await;
         query(&config, "CREATE TABLE kept.rows (n UInt8) ENGINE = MergeTree ORDER BY n").await;
         query(&config, "INSERT INTO kept.rows VALUES (7)").await;

@@ -11,4 +11,5 @@
 
 mod deploy;
 mod embedded;
+mod store;
 mod support;

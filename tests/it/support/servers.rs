@@ -9,11 +9,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
+use sluicegate::config;
 use tempfile::TempDir;
 
 /// How long anything may take here; far above what it takes.
@@ -40,6 +43,12 @@ pub(crate) fn nats_server() -> PathBuf {
 /// The Python of the tools, which has ClickHouse's engine.
 pub(crate) fn python() -> PathBuf {
     tools().join("bin/python")
+}
+
+/// A name that nothing else in this run has.
+pub(crate) fn unique(what: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{what}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A port on which nobody listens, from below the range that outgoing connections take theirs from.
@@ -70,7 +79,7 @@ fn root() -> &'static Path {
 /// A nats-server with JetStream.
 #[derive(Debug)]
 pub(crate) struct NatsServer {
-    process: Process,
+    process: Mutex<Process>,
     config: String,
     port: u16,
     folder: TempDir,
@@ -96,9 +105,8 @@ impl NatsServer {
             let ports: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
             ports["nats"][0].as_str()?.rsplit_once(':')?.1.parse().ok()
         });
-        let mut server = Self { process, config: config.to_owned(), port, folder };
-        server.wait_ready();
-        server
+        Self::wait_ready(&mut process, port);
+        Self { process: Mutex::new(process), config: config.to_owned(), port, folder }
     }
 
     /// The URL for clients.
@@ -107,26 +115,26 @@ impl NatsServer {
     }
 
     /// Ends it without warning, as a crash would.
-    pub(crate) fn kill(&mut self) {
-        self.process.end(Signal::SIGKILL);
+    pub(crate) fn kill(&self) {
+        self.process.lock().unwrap().end(Signal::SIGKILL);
     }
 
     /// Starts it again, on the same port with the same data; ends it before if it still runs.
-    pub(crate) fn restart(&mut self) {
-        self.process.end(Signal::SIGTERM);
-        let port = self.port.to_string();
-        self.process.run(&mut Self::command(&self.folder, &self.config, &port));
-        self.wait_ready();
+    pub(crate) fn restart(&self) {
+        let mut process = self.process.lock().unwrap();
+        process.end(Signal::SIGTERM);
+        process.run(&mut Self::command(&self.folder, &self.config, &self.port.to_string()));
+        Self::wait_ready(&mut process, self.port);
     }
 
     /// Stops it in its tracks: connections stay open and nothing answers.
     pub(crate) fn pause(&self) {
-        self.process.signal(Signal::SIGSTOP);
+        self.process.lock().unwrap().signal(Signal::SIGSTOP);
     }
 
     /// Lets it go on after [`Self::pause`].
     pub(crate) fn resume(&self) {
-        self.process.signal(Signal::SIGCONT);
+        self.process.lock().unwrap().signal(Signal::SIGCONT);
     }
 
     fn command(folder: &TempDir, config: &str, port: &str) -> Command {
@@ -140,9 +148,8 @@ impl NatsServer {
         command
     }
 
-    fn wait_ready(&mut self) {
-        let port = self.port;
-        self.process.poll("the greeting", || {
+    fn wait_ready(process: &mut Process, port: u16) {
+        process.poll("the greeting", || {
             let mut greeting = [0; 5];
             connect(port)?.read_exact(&mut greeting).ok()?;
             (&greeting == b"INFO ").then_some(())
@@ -153,19 +160,34 @@ impl NatsServer {
 /// ClickHouse's engine behind HTTP.
 #[derive(Debug)]
 pub(crate) struct ClickHouse {
-    process: Process,
+    process: Mutex<Process>,
     port: u16,
     folder: TempDir,
 }
 
 impl ClickHouse {
+    /// One for all tests of this process that don't stop it: each has a database of its own.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<ClickHouse> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
     /// Starts one and waits until it answers. User `default`, no password.
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Process::new("chdb_server", folder.path());
         process.run(&mut Self::command(&folder, 0));
         let port = Self::wait_ready(&mut process);
-        Self { process, port, folder }
+        Self { process: Mutex::new(process), port, folder }
+    }
+
+    /// How to reach it, with a database that nobody else has (and that is not there yet).
+    pub(crate) fn config(&self) -> config::ClickHouse {
+        config::ClickHouse {
+            url: self.url(),
+            database: unique("db"),
+            ..config::ClickHouse::default()
+        }
     }
 
     /// The URL for clients.
@@ -174,25 +196,26 @@ impl ClickHouse {
     }
 
     /// Ends it without warning, as a crash would.
-    pub(crate) fn kill(&mut self) {
-        self.process.end(Signal::SIGKILL);
+    pub(crate) fn kill(&self) {
+        self.process.lock().unwrap().end(Signal::SIGKILL);
     }
 
     /// Starts it again, on the same port with the same data; ends it before if it still runs.
-    pub(crate) fn restart(&mut self) {
-        self.process.end(Signal::SIGTERM);
-        self.process.run(&mut Self::command(&self.folder, self.port));
-        Self::wait_ready(&mut self.process);
+    pub(crate) fn restart(&self) {
+        let mut process = self.process.lock().unwrap();
+        process.end(Signal::SIGTERM);
+        process.run(&mut Self::command(&self.folder, self.port));
+        Self::wait_ready(&mut process);
     }
 
     /// Stops it in its tracks: connections stay open and nothing answers.
     pub(crate) fn pause(&self) {
-        self.process.signal(Signal::SIGSTOP);
+        self.process.lock().unwrap().signal(Signal::SIGSTOP);
     }
 
     /// Lets it go on after [`Self::pause`].
     pub(crate) fn resume(&self) {
-        self.process.signal(Signal::SIGCONT);
+        self.process.lock().unwrap().signal(Signal::SIGCONT);
     }
 
     fn command(folder: &TempDir, port: u16) -> Command {
