@@ -3,8 +3,7 @@
 BINARY := $(or $(CARGO_TARGET_DIR),target)/release/sluicegate
 # Arguments for `sluicegate up`, for example: make up ARGS="--help"
 ARGS ?=
-# The Python to make the tools with; empty means the first that is recent enough.
-export PYTHON ?=
+# And for every target: make setup PYTHON=/path/to/python3, where the first python3 is not the one.
 
 .DEFAULT_GOAL := help
 .PHONY: help up test setup build fmt lint ci clean rust

@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from contextlib import contextmanager
@@ -259,7 +260,7 @@ def show_download(line: str) -> None:
 def explain(output: str) -> str:
     """What to do about a failed pip, from what it said."""
     errors = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-3:]
-    said = "\n".join(f"  pip: {line}" for line in errors)
+    said = "\n".join(f"  pip: {textwrap.shorten(line, 200)}" for line in errors)
     known = [
         ("CERTIFICATE_VERIFY_FAILED", "the package index's certificate is not trusted: set PIP_CERT to your organisation's certificates"),
         (
@@ -267,6 +268,11 @@ def explain(output: str) -> str:
             "|Read timed out|timed out|Connection refused|Network is unreachable|ProxyError|Max retries exceeded",
             "the package index can't be reached: check the network and the proxy (HTTPS_PROXY), or set PIP_INDEX_URL to a"
             " mirror, and run again",
+        ),
+        (
+            "Requires-Python",
+            f"a pinned package needs a newer Python than {platform.python_version()}; name one:"
+            " make PYTHON=/path/to/python3 ...",
         ),
         ("No space left", f"the disk is full: about 1 GB is needed in {TOOLS.parent}"),
         (

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the scripts that do several things in a row: each is a named step with its time, and
 # the first that fails ends the script with its name.
 
