@@ -1,8 +1,9 @@
 """Installs the pinned nats-server and ClickHouse engine into .sluicegate/tools.
 
 The tools are a Python environment of their own, so nothing else on the machine changes. A stamp
-with a hash of the requirements and of the Python version is written last: an environment with the
-right stamp is complete and is left alone, one without it is made anew.
+with the Python version and a hash of the requirements is written last: an environment with the
+right stamp is complete and is left alone, one without it is made anew. Which Python comes first on
+the PATH matters only when one is made.
 """
 
 from __future__ import annotations
@@ -61,17 +62,17 @@ class Layer(NamedTuple):
         return TOOLS / f".stamp-{self.name}"
 
     def digest(self) -> str:
+        """What a complete environment is stamped with."""
         digest = hashlib.sha256()
-        facts = (FORMAT, platform.python_version(), platform.system(), platform.machine())
-        digest.update("\n".join(facts).encode())
+        digest.update("\n".join((FORMAT, platform.system(), platform.machine())).encode())
         for requirement in self.requirements:
             digest.update(f"\n{requirement}\n".encode())
             digest.update((ROOT / requirement.file).read_bytes())
-        return digest.hexdigest()
+        return f"Python {environment_python()}\n{digest.hexdigest()}\n"
 
     def installed(self) -> bool:
         try:
-            return PYTHON.exists() and self.stamp.read_text() == self.digest()
+            return self.stamp.read_text() == self.digest()
         except OSError:
             return False
 
@@ -105,7 +106,9 @@ def main() -> None:
     if options.test and (ROOT / TESTS.requirements[0].file).exists():
         layers.append(TESTS)
     with only_one():
-        if options.force or not SERVERS.installed():
+        # A Python that was asked for by name counts; the first on the PATH may change any time.
+        other_python = os.environ.get("PYTHON") and environment_python() != platform.python_version()
+        if options.force or other_python or not SERVERS.installed():
             remove_environment()
         missing = [layer for layer in layers if not layer.installed()]
         if not missing:
@@ -116,6 +119,15 @@ def main() -> None:
         for layer in missing:
             install(layer)
         say(f"the tools are ready in {shown(TOOLS)} ({size(TOOLS)}, {time.monotonic() - started:.0f} s)")
+
+
+def environment_python() -> str | None:
+    """The version of the environment's Python; none if it is not there or no longer runs."""
+    command = [str(PYTHON), "-c", "import platform; print(platform.python_version())"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def installed_servers() -> bool:
