@@ -84,12 +84,13 @@ def _credentials(headers: Message, fields: "dict[str, str]") -> Tuple[Optional[s
 def _refuse_browsers(headers: Message) -> None:
     """Without a password, a page in any browser on this machine could post to us.
 
-    Browsers tell a foreign page by Origin, and a name that was bound to
-    127.0.0.1 to trick them by Host.
+    Browsers tell a foreign page by Origin and Sec-Fetch-Site; a name that was
+    bound to 127.0.0.1 to trick them shows in Host.
     """
     host = urlsplit("//" + headers.get("Host", "localhost")).hostname or ""
     origin = headers.get("Origin")
-    if not is_loopback(host) or (origin is not None and not is_loopback(urlsplit(origin).hostname or "")):
+    foreign = origin is not None and not is_loopback(urlsplit(origin).hostname or "")
+    if not is_loopback(host) or foreign or headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         raise ClickHouseError(
             ACCESS_DENIED,
             f"A request for host '{host}' from origin '{origin}' is refused while no password is set; "

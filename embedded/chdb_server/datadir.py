@@ -119,8 +119,19 @@ class DataDir:
         users = config / "users.xml"
         users.write_text(_USERS)
         (config / "config.xml").write_text(_CONFIG.format(overlay=_OVERLAY, users=escape(str(users))))
-        default = engine / "metadata" / "default.sql"
-        if not default.exists():
-            # the engine refuses connections while there is no database of this name
-            default.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
+        _ensure_default_database(engine / "metadata")
         return f"{engine}?config-file={config / 'config.xml'}"
+
+
+def _ensure_default_database(metadata: Path) -> None:
+    """An ordinary `default`: the engine takes no connections while there is none of this name."""
+    definition = metadata / "default.sql"
+    if not definition.exists():
+        fresh = metadata / "default.sql.new"
+        fresh.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
+        fresh.replace(definition)
+    # By this link the overlay, whatever its name, would take the tables of `default` for
+    # its own, load them a second time and abort. The engine makes the link anew.
+    link = metadata / "default"
+    if link.is_symlink():
+        link.unlink()

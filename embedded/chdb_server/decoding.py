@@ -92,7 +92,7 @@ def _native_frames(chunks: Chunks) -> Chunks:
 def _unpack(method: int, packed: bytes, raw: int) -> bytes:
     if method == _METHOD_LZ4:
         try:
-            data = lz4.block.decompress(packed, uncompressed_size=raw)
+            data: bytes = lz4.block.decompress(packed, uncompressed_size=raw)
         except lz4.block.LZ4BlockError as error:
             raise _corrupt(str(error)) from error
     elif method == _METHOD_NONE:

@@ -10,6 +10,7 @@ What was found by experiment, and is relied on here:
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -19,7 +20,7 @@ import time
 import types
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Generator, Iterator, Optional
 
 from .errors import (
     BAD_ARGUMENTS,
@@ -46,12 +47,11 @@ def _import_chdb() -> Any:
             "pip install --no-deps -r embedded/requirements-nodeps.txt"
         )
     package = types.ModuleType("chdb")
-    package.__path__ = list(spec.submodule_search_locations)  # type: ignore[attr-defined]
+    package.__path__ = list(spec.submodule_search_locations)
     sys.modules["chdb"] = package
-    from chdb import _chdb  # type: ignore[attr-defined]
-
-    _chdb.set_signal_handlers_enabled(0)
-    return _chdb
+    module = importlib.import_module("chdb._chdb")
+    module.set_signal_handlers_enabled(0)  # signals are ours
+    return module
 
 
 @dataclass
@@ -83,12 +83,16 @@ class Stats:
 
 
 class Result:
-    """The whole output of a statement."""
+    """The whole output of a statement.
+
+    `data` points into the engine's memory and is valid only while this object
+    lives: the view itself holds nothing.
+    """
 
     def __init__(self, raw: Any) -> None:
         self.stats = Stats.of(raw)
-        self._held = raw.get_memview()  # keeps the bytes alive without copying them
-        self.data: memoryview = self._held.view()
+        self._owner = raw.get_memview()
+        self.data: memoryview = self._owner.view()
 
 
 class Connection:
@@ -102,7 +106,7 @@ class Connection:
         with _translated():
             return Result(_checked(self._raw.query(sql, output_format)))
 
-    def stream(self, sql: bytes, output_format: str) -> Optional[Iterator[bytes]]:
+    def stream(self, sql: bytes, output_format: str) -> Optional[Generator[bytes, None, None]]:
         """A query's output in formatted chunks; None when the engine can't stream the statement."""
         try:
             with _translated():
@@ -113,7 +117,7 @@ class Connection:
             raise
         return self._chunks(stream)
 
-    def _chunks(self, stream: Any) -> Iterator[bytes]:
+    def _chunks(self, stream: Any) -> Generator[bytes, None, None]:
         ended = False
         try:
             while True:
@@ -181,7 +185,8 @@ class Engine:
 
     def _ask(self, sql: str) -> str:
         with self._anchor_lock, _translated():
-            return _checked(self._anchor.query(sql, "TabSeparatedRaw")).bytes().decode().strip()
+            answer: bytes = _checked(self._anchor.query(sql, "TabSeparatedRaw")).bytes()
+        return answer.decode().strip()
 
     @contextmanager
     def connection(self, database: str, settings: Dict[str, str], params: Dict[str, str]) -> Iterator[Connection]:

@@ -6,24 +6,21 @@ import re
 from typing import Optional
 
 # Codes this service raises itself, with ClickHouse's names for them.
-UNEXPECTED_END_OF_FILE = 3
 CANNOT_READ_ALL_DATA = 33
 BAD_ARGUMENTS = 36
 NOT_IMPLEMENTED = 48
 LOGICAL_ERROR = 49
 SYNTAX_ERROR = 62
+UNKNOWN_DATABASE = 81
 UNKNOWN_COMPRESSION_METHOD = 89
 UNKNOWN_SETTING = 115
-UNKNOWN_DATABASE = 81
 REQUIRED_PASSWORD = 194
 TOO_MANY_SIMULTANEOUS_QUERIES = 202
-SOCKET_TIMEOUT = 209
 QUERY_IS_TOO_LARGE = 229
-ABORTED = 236
+NOT_ENOUGH_SPACE = 243
 CANNOT_DECOMPRESS = 271
 TOO_MANY_BYTES = 307
 INTO_OUTFILE_NOT_ALLOWED = 358
-FUNCTION_NOT_ALLOWED = 446
 BAD_QUERY_PARAMETER = 457
 ACCESS_DENIED = 497
 UNKNOWN_ROLE = 511
@@ -58,6 +55,12 @@ _STATUS = {
 
 _CODE = re.compile(r"Code: (\d+)")
 _PREFIX = re.compile(r"^Failed to create connection: ")
+# An error that passes through several layers of chDB is wrapped by each.
+_WRAPPED = re.compile(r"^(Code: \d+\. DB::Exception: )(?=\1)")
+_VERSION = r"(?: \(version [0-9.]+\))?"
+_REPEATED_NAME = re.compile(rf"(\([A-Z0-9_]+\)){_VERSION}(?:\. \1{_VERSION})+$")
+
+_ENDS_IN_VERSION = re.compile(r" \(version [^()]*(?:\([^()]*\))?\)$")
 
 _engine_version = ""
 
@@ -85,7 +88,7 @@ class ClickHouseError(Exception):
     def body(self) -> bytes:
         """The text as sent: one line, ending in the version as clients expect."""
         text = self.text.rstrip()
-        if not text.endswith(")") or "(version " not in text[-60:]:
+        if not _ENDS_IN_VERSION.search(text):
             text += f" (version {_engine_version})"
         return (text + "\n").encode("utf-8", "replace")
 
@@ -94,8 +97,12 @@ class ClickHouseError(Exception):
         """Translate what chDB raises: a RuntimeError with ClickHouse's text."""
         text = _PREFIX.sub("", str(error))
         found = _CODE.search(text)
-        code = int(found.group(1)) if found else UNKNOWN_EXCEPTION
-        return cls(code, text[found.start():] if found else text)
+        if found is None:
+            return cls(UNKNOWN_EXCEPTION, text)
+        text = _REPEATED_NAME.sub(r"\1", text[found.start():].rstrip())
+        while _WRAPPED.match(text):
+            text = _WRAPPED.sub("", text)
+        return cls(int(found.group(1)), text)
 
 
 class ClientGone(Exception):

@@ -96,6 +96,9 @@ def header_length(name: str, text: bytes) -> Optional[HeaderLength]:
     return _STREAMABLE.get(name.lower())
 
 
+_BINARY = ("rowbinary", "native", "parquet", "arrow", "orc", "avro", "msgpack", "protobuf", "npy", "bson")
+
+
 def content_type(name: str) -> str:
     """As ClickHouse labels its answers."""
     lower = name.lower()
@@ -112,6 +115,6 @@ def content_type(name: str) -> str:
         return f"text/csv; charset=UTF-8; header={header}"
     if lower == "xml":
         return "application/xml; charset=UTF-8"
-    if lower.startswith(("rowbinary", "native", "parquet", "arrow", "orc", "avro", "msgpack", "protobuf", "npy", "bson")):
+    if lower.startswith(_BINARY):
         return "application/octet-stream"
     return "text/plain; charset=UTF-8"

@@ -50,7 +50,7 @@ def _field_name(head: bytes) -> str:
         text = name.group(1).decode("utf-8", "surrogateescape")
         # some clients give every field a file name; external tables are real files
         if _FILENAME.search(line) and text != "query" and not text.startswith("param_"):
-            raise ClickHouseError(NOT_IMPLEMENTED, "External data (temporary tables in the form) is not supported here.")
+            raise ClickHouseError(NOT_IMPLEMENTED, "External data (tables sent in the form) is not supported here.")
         return text
     raise _malformed("a part has no name")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import socket
 from email.message import Message
-from typing import BinaryIO, Iterator, Tuple
+from io import BufferedReader
+from typing import Iterator, Tuple
 
 from .errors import (
     BAD_ARGUMENTS,
@@ -50,7 +51,7 @@ def _bad_framing(what: str) -> ClickHouseError:
 class BodyReader:
     """Reads one request's body, once, bounded."""
 
-    def __init__(self, rfile: BinaryIO, sock: socket.socket, headers: Message, limit: int) -> None:
+    def __init__(self, rfile: BufferedReader, sock: socket.socket, headers: Message, limit: int) -> None:
         self._rfile = rfile
         self._sock = sock
         self._limit = limit
@@ -106,7 +107,7 @@ class BodyReader:
                 self.finished = True
                 return b""
         self._quickack()
-        data = self._rfile.read1(min(self._left, READ_SIZE))  # type: ignore[attr-defined]
+        data = self._rfile.read1(min(self._left, READ_SIZE))
         if not data:
             raise ClientGone(f"the body ended {self._left} bytes early")
         self._left -= len(data)

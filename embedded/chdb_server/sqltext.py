@@ -82,8 +82,8 @@ class DataInsert(NamedTuple):
     data_start: int  # where data in the text itself begins
 
 
-_DATA_BLANK = re.compile(rb"[ \t\f]*\r?\n?")
-_ONLY_END = re.compile(rb"[\s;]*\Z")
+# One line end after the format's name belongs to the statement; all else is data, blank or not.
+_AFTER_FORMAT = re.compile(rb"[ \t\f]*(?:;\s*\Z|\r?\n?)")
 
 
 def data_insert(text: bytes) -> Optional[DataInsert]:
@@ -122,9 +122,7 @@ def data_insert(text: bytes) -> Optional[DataInsert]:
 
 
 def _after_format(text: bytes, end: int) -> int:
-    if _ONLY_END.match(text, end):
-        return len(text)
-    found = _DATA_BLANK.match(text, end)
+    found = _AFTER_FORMAT.match(text, end)
     return found.end() if found else end
 
 
@@ -168,19 +166,15 @@ def has_several_statements(text: bytes) -> bool:
 
 
 # The scalar function file() reads any file the service's user may read; the
-# engine checks grants only for the table function of that name. Literals can
-# hold code too (the structure of a table function), so they are searched as well.
-_FILE_CALL = re.compile(rb"\bfile\s*\(", re.IGNORECASE)
-_FILE = re.compile(rb"\bfile\b", re.IGNORECASE)
+# engine checks grants only for the table function of that name.
+_FILE = re.compile(rb"\bfile\b[`\"]?\s*(?:\(|/\*|--|//|#)", re.IGNORECASE)
 _OUTFILE = re.compile(rb"\boutfile\b", re.IGNORECASE)
 _INPUT = re.compile(rb"\binput\b", re.IGNORECASE)
 
 
 def calls_file(text: bytes) -> bool:
-    """Does the text call file(), as far as its letters show?"""
-    if not _FILE.search(text):
-        return False
-    return bool(_FILE_CALL.search(text)) or _calls(text, b"FILE")
+    """Does the text, outside of literals, call file()?"""
+    return bool(_FILE.search(text)) and _calls(text, b"FILE")
 
 
 def writes_outfile(text: bytes) -> bool:
@@ -200,3 +194,9 @@ def _calls(text: bytes, name: bytes) -> bool:
             return True
         before = token.text.strip(b'`"').upper()
     return False
+
+
+def is_temporary(text: bytes) -> bool:
+    """CREATE [OR REPLACE] TEMPORARY ..."""
+    words = [token.word for token, _ in zip(tokens(text), range(4))]
+    return words[:1] == [b"CREATE"] and b"TEMPORARY" in words
