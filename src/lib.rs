@@ -6,3 +6,4 @@ pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod runtime;
+pub mod store;

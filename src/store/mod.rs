@@ -1,0 +1,20 @@
+//! ClickHouse: tables, batches and queries. The only place that imports the `clickhouse` crate, and
+//! one that knows nothing of NATS: the sink role joins the two.
+
+mod client;
+mod error;
+mod insert;
+mod migrate;
+mod query;
+mod retention;
+mod rows;
+mod statements;
+
+pub use client::Store;
+pub use error::{ErrorClass, StoreError};
+pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
+pub use query::{
+    Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
+};
+pub use retention::{RetentionChange, apply_retention};
+pub use rows::{DecisionRow, StoredRow, StreamPosition, Table, ViolationRow};
