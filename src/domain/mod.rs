@@ -6,6 +6,7 @@ pub mod decision;
 pub mod input;
 pub mod policy;
 pub mod request;
+pub mod usage;
 pub mod violation;
 
 pub use combine::combine;

@@ -3,5 +3,7 @@
 //! Imports nothing of ours, so that every layer may use it.
 
 pub mod health;
+pub mod metrics;
 pub mod retry;
 pub mod shutdown;
+pub mod telemetry;

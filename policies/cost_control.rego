@@ -1,0 +1,226 @@
+# METADATA
+# title: Cost control
+# description: >-
+#   Stops a call that the budget cannot pay for, keeps expensive models for work that matters,
+#   and, where a spending limit is set, stops a caller who has used it up.
+# custom:
+#   severity: warning
+#   reasons:
+#     budget_exceeded: >-
+#       The estimated cost is higher than what remains of the budget. Use a cheaper model or a
+#       shorter prompt, or ask for more budget.
+#     expensive_model_for_low_priority: >-
+#       This model is reserved for more important tasks. Use a cheaper model, or raise the
+#       priority of the task.
+#     spend_limit_exceeded: >-
+#       The spending so far plus this call is above the limit set by the operator.
+#   warnings:
+#     budget_not_checked: >-
+#       A budget or an estimate was given, but not as a number, so it could not be checked.
+#     spend_not_known: >-
+#       A spending limit is set, but the system does not know what this caller has spent.
+#   parameters:
+#     type: object
+#     additionalProperties: false
+#     properties:
+#       expensive_models:
+#         type: array
+#         description: >-
+#           Models kept from low-priority tasks. A trailing * stands for anything; letter case and a
+#           provider in front of the name (openai/gpt-4) make no difference. Prices change, so keep
+#           your own list. Empty means that no model counts as expensive.
+#         items: {type: string, minLength: 1}
+#         maxItems: 100
+#         default:
+#           - gpt-4
+#           - gpt-4-*
+#           - gpt-4.5*
+#           - o1
+#           - o1-20*
+#           - o1-preview*
+#           - o1-pro*
+#           - o3-pro*
+#           - claude-3-opus*
+#           - claude-opus-4*
+#       low_priorities:
+#         type: array
+#         description: Values of task_priority that count as low.
+#         items: {type: string, minLength: 1}
+#         maxItems: 100
+#         default: [low]
+#       spend_limit_usd:
+#         type: [number, "null"]
+#         description: >-
+#           What a caller may spend in all, in US dollars, by the system's own count. Null means no limit.
+#         minimum: 0
+#         maximum: 1000000000
+#         default: null
+package cmbagent.cost_control
+
+import rego.v1
+
+default allow := true
+
+allow := false if count(deny_reasons) > 0
+
+# Settings -----------------------------------------------------------------------------------
+
+expensive_models := list_setting("expensive_models", {
+	"gpt-4",
+	"gpt-4-*",
+	"gpt-4.5*",
+	"o1",
+	"o1-20*",
+	"o1-preview*",
+	"o1-pro*",
+	"o3-pro*",
+	"claude-3-opus*",
+	"claude-opus-4*",
+})
+
+low_priorities := list_setting("low_priorities", {"low"})
+
+# There is no default: without this setting there is no limit.
+spend_limit_usd := input.parameters.spend_limit_usd if {
+	is_number(input.parameters.spend_limit_usd)
+	input.parameters.spend_limit_usd >= 0
+	input.parameters.spend_limit_usd <= 1000000000
+}
+
+# A list from the settings, or, where it is not given or cannot be read, what stands in for it.
+list_setting(name, instead) := words(input.parameters[name]) if {
+	is_array(input.parameters[name])
+	count(input.parameters[name]) <= 100
+}
+
+else := instead
+
+words(list) := {word | some entry in list; word := clean(entry)}
+
+# Reasons to deny ----------------------------------------------------------------------------
+
+# A budget that exactly covers the call is enough. A call that costs nothing always fits, even
+# when the budget is overdrawn: falling back to a free model must stay possible.
+deny_reasons contains "budget_exceeded" if {
+	some cost in estimated_costs
+	cost > 0
+	cost > remaining_usd
+}
+
+deny_reasons contains "expensive_model_for_low_priority" if {
+	input.action == "llm_call"
+	low_priority
+	some model in models
+	expensive(model)
+}
+
+# The call alone is above the limit.
+deny_reasons contains "spend_limit_exceeded" if {
+	some cost in estimated_costs
+	cost > spend_limit_usd
+}
+
+# The call fits by itself, but no longer on top of what was spent. A millionth of a dollar is
+# tolerated, because sums of decimal fractions are not exact.
+deny_reasons contains "spend_limit_exceeded" if {
+	some cost in estimated_costs
+	cost > 0
+	cost <= spend_limit_usd
+	is_number(input.usage.spend_usd)
+	input.usage.spend_usd > (spend_limit_usd - cost) + 0.000001
+}
+
+# Warnings -----------------------------------------------------------------------------------
+
+# A missing budget or estimate is normal. One that is there and cannot be read is a mistake in
+# the caller, and the budget went unchecked.
+warnings contains "budget_not_checked" if {
+	given(budget.remaining_usd)
+	not remaining_usd
+}
+
+warnings contains "budget_not_checked" if {
+	remaining_usd
+	some name in ["estimated_cost_usd", "estimated_cost"]
+	given(fact(name))
+	count(estimated_costs) == 0
+}
+
+warnings contains "spend_not_known" if {
+	spend_limit_usd
+	some cost in estimated_costs
+	cost > 0
+	not is_number(input.usage.spend_usd)
+}
+
+# Money --------------------------------------------------------------------------------------
+
+budget := fact("budget")
+
+remaining_usd := as_number(budget.remaining_usd)
+
+# Both names are in use. Where they disagree, the higher one decides.
+estimated_costs contains as_number(fact("estimated_cost_usd"))
+
+estimated_costs contains as_number(fact("estimated_cost"))
+
+# Models and priorities ----------------------------------------------------------------------
+
+low_priority if clean(fact("task_priority")) in low_priorities
+
+# The model may be stated in the resource, in the context, or be the resource itself. Every
+# stated one counts, so that a cheap name in one place cannot hide an expensive one in another.
+models contains clean(fact("model"))
+
+models contains clean(input.resource.model)
+
+models contains clean(input.resource)
+
+expensive(model) if {
+	some pattern in expensive_models
+	matches(model, pattern)
+}
+
+# "openai/gpt-4" is the same model as "gpt-4".
+expensive(model) if {
+	parts := split(model, "/")
+	last := parts[count(parts) - 1]
+	some pattern in expensive_models
+	matches(last, pattern)
+}
+
+matches(name, pattern) if name == pattern
+
+matches(name, pattern) if {
+	endswith(pattern, "*")
+	startswith(name, trim_suffix(pattern, "*"))
+}
+
+# Reading what the caller sent ---------------------------------------------------------------
+
+# Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
+# request leaves it under `context`.
+fact(name) := value if value := input[name]
+
+else := input.context[name]
+
+# Python's None arrives as null and means "not given".
+given(value) if not is_null(value)
+
+# Some clients send decimal numbers as strings ("0.50"). Anything else is not a number.
+as_number(value) := value if is_number(value)
+
+as_number(value) := number if {
+	is_string(value)
+	json.is_valid(value)
+	number := json.unmarshal(value)
+	is_number(number)
+}
+
+# Letter case and surrounding blanks make no difference. A value that is not a string, or is
+# empty, says nothing.
+clean(text) := cleaned if {
+	is_string(text)
+	cleaned := lower(trim_space(text))
+	cleaned != ""
+}

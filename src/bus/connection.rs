@@ -1,0 +1,189 @@
+//! Connecting to NATS: waits until the server is there, says what it waits for, and keeps the
+//! health of the connection up to date.
+
+use std::path::Path;
+
+use async_nats::{Client, ConnectOptions, Event};
+use tokio_util::sync::CancellationToken;
+
+use super::error::BusError;
+use crate::config::Nats;
+use crate::runtime::health::Reporter;
+use crate::runtime::metrics;
+use crate::runtime::retry::{Retry, RetryPolicy};
+
+/// A connection and where it goes.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The client; cheap to clone.
+    pub(crate) client: Client,
+    /// The server's URL as configured.
+    pub url: String,
+}
+
+impl Connection {
+    /// Sends what is buffered.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn flush(&self) -> Result<(), BusError> {
+        self.client.flush().await.map_err(|e| BusError::request("flush", &e))
+    }
+
+    /// Listens to a NATS subject, without the guarantees of a stream.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn subscribe(&self, subject: &str) -> Result<Subscription, BusError> {
+        let subscriber = self
+            .client
+            .subscribe(subject.to_owned())
+            .await
+            .map_err(|e| BusError::request("subscribe", &e))?;
+        Ok(Subscription { subscriber })
+    }
+
+    /// Publishes without the guarantees of a stream.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn publish(&self, subject: &str, payload: Vec<u8>) -> Result<(), BusError> {
+        self.client
+            .publish(subject.to_owned(), payload.into())
+            .await
+            .map_err(|e| BusError::request("publish", &e))
+    }
+
+    /// Bytes of the largest message that the server takes.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.client.server_info().max_payload
+    }
+}
+
+/// Connects, however long it takes: until the server is there, the part of the health says what
+/// it waits for. `role` names the connection on the server.
+///
+/// # Errors
+/// When a setting makes any connection impossible, or when stopped while waiting.
+pub async fn connect(
+    settings: &Nats,
+    name: &str,
+    role: &str,
+    retry: RetryPolicy,
+    health: &Reporter,
+    stop: &CancellationToken,
+) -> Result<Connection, BusError> {
+    let mut retry = Retry::new(retry);
+    loop {
+        let options = options(settings, format!("sluicegate-{role}-{name}"), health.clone())?;
+        let servers: Vec<&str> = settings.url.split(',').map(str::trim).collect();
+        let reason = tokio::select! {
+            connected = options.connect(servers) => match connected {
+                Ok(client) => {
+                    health.ready();
+                    return Ok(Connection { client, url: settings.url.clone() });
+                }
+                Err(error) => reason(&error),
+            },
+            () = stop.cancelled() => "stopped while waiting".to_owned(),
+        };
+        let error = BusError::Connect { url: settings.url.clone(), reason };
+        if stop.is_cancelled() {
+            return Err(error);
+        }
+        health.waiting(error.to_string());
+        tokio::select! {
+            () = tokio::time::sleep(retry.next_delay()) => (),
+            () = stop.cancelled() => return Err(error),
+        }
+    }
+}
+
+/// The chain of causes in one line: the outermost alone often says only "IO error".
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn options(settings: &Nats, name: String, health: Reporter) -> Result<ConnectOptions, BusError> {
+    let url = settings.url.clone();
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .connection_timeout(settings.connection_timeout)
+        .request_timeout(Some(settings.request_timeout))
+        .subscription_capacity(settings.subscription_capacity)
+        .require_tls(settings.require_tls)
+        .event_callback(move |event| {
+            let (health, url) = (health.clone(), url.clone());
+            async move { noted(&event, &health, &url) }
+        });
+    if !settings.user.is_empty() {
+        options =
+            options.user_and_password(settings.user.clone(), settings.password.expose().to_owned());
+    }
+    if !settings.token.is_empty() {
+        options = options.token(settings.token.expose().to_owned());
+    }
+    if settings.credentials_file != Path::new("") {
+        let text =
+            std::fs::read_to_string(&settings.credentials_file).map_err(|e| BusError::Setting {
+                setting: "nats.credentials_file",
+                reason: format!("{}: {e}", settings.credentials_file.display()),
+            })?;
+        options = options.credentials(&text).map_err(|e| BusError::Setting {
+            setting: "nats.credentials_file",
+            reason: e.to_string(),
+        })?;
+    }
+    if settings.root_certificates != Path::new("") {
+        options = options.add_root_certificates(settings.root_certificates.clone());
+    }
+    Ok(options)
+}
+
+fn noted(event: &Event, health: &Reporter, url: &str) {
+    match event {
+        Event::Connected => health.ready(),
+        Event::Disconnected => health.waiting(format!("NATS at {url}: connection lost")),
+        Event::SlowConsumer(_) => {
+            metrics::slow_consumer().increment(1);
+            tracing::warn!(
+                "checks arrive faster than they are taken: the client dropped one \
+                 (setting nats.subscription_capacity; more workers share the load)"
+            );
+        }
+        Event::ServerError(error) => tracing::warn!(%error, "NATS server"),
+        Event::ClientError(error) => tracing::warn!(%error, "NATS client"),
+        Event::LameDuckMode | Event::Draining | Event::Closed => {
+            tracing::debug!(%event, "NATS connection");
+        }
+    }
+}
+
+/// Messages of one NATS subject.
+pub struct Subscription {
+    subscriber: async_nats::Subscriber,
+}
+
+impl Subscription {
+    /// The next message's subject and payload; none once the connection has ended.
+    pub async fn next_message(&mut self) -> Option<(String, bytes::Bytes)> {
+        use futures::StreamExt as _;
+        let message = self.subscriber.next().await?;
+        Some((message.subject.to_string(), message.payload))
+    }
+
+    /// The next message's payload; none once the connection has ended.
+    pub async fn next(&mut self) -> Option<bytes::Bytes> {
+        Some(self.next_message().await?.1)
+    }
+}

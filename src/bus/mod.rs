@@ -1,0 +1,15 @@
+//! NATS: connections, typed subjects, the responder, the recorder, consumers. The only place that
+//! imports async-nats. No SQL.
+
+pub mod connection;
+pub mod error;
+pub mod recorder;
+pub mod responder;
+pub mod stream;
+pub mod subjects;
+
+pub use connection::{Connection, connect};
+pub use error::BusError;
+pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
+pub use responder::{Incoming, Kind, Responder};
+pub use subjects::Subjects;

@@ -1,0 +1,291 @@
+//! The recorder: publishes events to the audit stream, waits for the acknowledgement within a
+//! bound, and keeps and retries what was not acknowledged, always under the same message id.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::sync::{Notify, Semaphore};
+
+use super::connection::Connection;
+use crate::runtime::health::Reporter;
+use crate::runtime::metrics;
+use crate::runtime::retry::{Retry, RetryPolicy};
+
+/// Events sent at once when the backlog is worked off.
+const RESEND: usize = 256;
+
+/// One event on its way to the stream.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub subject: String,
+    /// Its message id, made by the worker: the stream stores each id once.
+    pub id: String,
+    /// The event as JSON.
+    pub payload: Bytes,
+    /// W3C trace context of the request, if it had one.
+    pub traceparent: Option<String>,
+}
+
+/// What belongs to one decision: its event and those of its violations.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The decision first.
+    pub events: Vec<Outgoing>,
+}
+
+/// The recorder's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct RecorderSettings {
+    /// How long to wait for an acknowledgement.
+    pub timeout: Duration,
+    /// Events that may await theirs at once.
+    pub in_flight: usize,
+    /// Events that may be kept.
+    pub backlog: usize,
+    /// Bytes of the events that may be kept.
+    pub backlog_bytes: usize,
+    /// Waiting between attempts.
+    pub retry: RetryPolicy,
+}
+
+/// Publishes events to the audit stream. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    context: jetstream::Context,
+    settings: RecorderSettings,
+    in_flight: Semaphore,
+    backlog: Backlog,
+    health: Reporter,
+}
+
+impl Recorder {
+    /// A recorder on a connection of its own: the one that answers agents must not be able to
+    /// publish audit events.
+    #[must_use]
+    pub fn new(connection: &Connection, settings: RecorderSettings, health: Reporter) -> Self {
+        let context = ContextBuilder::new()
+            .timeout(settings.timeout)
+            .max_ack_inflight(settings.in_flight.saturating_mul(2))
+            .backpressure_on_inflight(false)
+            .build(connection.client.clone());
+        let in_flight = Semaphore::new(settings.in_flight);
+        let backlog = Backlog::default();
+        Self { inner: Arc::new(Inner { context, settings, in_flight, backlog, health }) }
+    }
+
+    /// Records a decision and its violations: true once the stream has acknowledged all of them.
+    /// False means that what wasn't acknowledged is kept and sent until it is.
+    ///
+    /// While a backlog waits, new events queue behind it at once: a stream that is down costs a
+    /// check microseconds, not a timeout.
+    pub async fn record(&self, record: Record) -> bool {
+        let inner = &self.inner;
+        if inner.backlog.len() > 0 {
+            inner.backlog.push(record.events);
+            return false;
+        }
+        let start = Instant::now();
+        let unsent = inner.publish_all(record.events, false).await;
+        metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
+        if unsent.is_empty() {
+            return true;
+        }
+        inner.backlog.push(unsent);
+        false
+    }
+
+    /// Whether no more events can be kept, so that no more checks should be taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let (inner, backlog) = (&self.inner, &self.inner.backlog);
+        backlog.len() >= inner.settings.backlog || backlog.bytes() >= inner.settings.backlog_bytes
+    }
+
+    /// Events that wait to be sent again.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.inner.backlog.len()
+    }
+
+    /// Sends what is kept, again and again, until dropped. Runs beside the worker.
+    pub async fn work_off(self) {
+        let inner = self.inner;
+        let mut retry = Retry::new(inner.settings.retry);
+        loop {
+            let batch = inner.backlog.oldest(RESEND);
+            let count = batch.len();
+            if batch.is_empty() {
+                if retry.attempts() > 0 {
+                    retry.reset();
+                }
+                inner.health.ready();
+                inner.backlog.filled.notified().await;
+                continue;
+            }
+            let unsent = inner.publish_all(batch, true).await;
+            let failed = !unsent.is_empty();
+            inner.backlog.settle(count, unsent);
+            if failed {
+                inner.health.waiting(format!(
+                    "the audit stream: {} events are kept and will be sent again",
+                    inner.backlog.len()
+                ));
+                tokio::time::sleep(retry.next_delay()).await;
+            } else {
+                retry.reset();
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Publishes all, then awaits all acknowledgements; gives back what was not acknowledged.
+    async fn publish_all(&self, events: Vec<Outgoing>, again: bool) -> Vec<Outgoing> {
+        let attempts = events.into_iter().map(|event| async move {
+            match self.publish(&event, again).await {
+                Ok(()) => None,
+                Err(()) => {
+                    metrics::audit_publish_failures().increment(1);
+                    Some(event)
+                }
+            }
+        });
+        join_all(attempts).await.into_iter().flatten().collect()
+    }
+
+    async fn publish(&self, event: &Outgoing, again: bool) -> Result<(), ()> {
+        let permit = tokio::time::timeout(self.settings.timeout, self.in_flight.acquire());
+        let Ok(Ok(_permit)) = permit.await else { return Err(()) };
+        let mut message =
+            PublishMessage::build().payload(event.payload.clone()).message_id(event.id.as_str());
+        if let Some(traceparent) = &event.traceparent {
+            message = message.header("traceparent", traceparent.as_str());
+        }
+        let sent = self.context.send_publish(event.subject.clone(), message).await;
+        let acknowledged = match sent {
+            Ok(pending) => pending.await,
+            Err(error) => Err(error),
+        };
+        match acknowledged {
+            Ok(ack) => {
+                if ack.duplicate && !again {
+                    metrics::audit_duplicates().increment(1);
+                    tracing::error!(
+                        id = event.id,
+                        "the stream knew this id before it was first sent; somebody else publishes \
+                         audit events"
+                    );
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let subject = &event.subject;
+                match error.kind() {
+                    PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {
+                        tracing::debug!(subject, %error, "not acknowledged; kept");
+                    }
+                    _ => tracing::warn!(subject, %error, "not acknowledged; kept"),
+                }
+                Err(())
+            }
+        }
+    }
+}
+
+/// Events in memory that wait to be sent again, oldest first.
+#[derive(Default)]
+struct Backlog {
+    events: Mutex<VecDeque<Outgoing>>,
+    len: AtomicUsize,
+    bytes: AtomicUsize,
+    filled: Notify,
+}
+
+impl Backlog {
+    fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    fn push(&self, new: Vec<Outgoing>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: usize = new.iter().map(weight).sum();
+        events.extend(new);
+        self.counted(events.len(), self.bytes() + bytes);
+        self.filled.notify_one();
+    }
+
+    /// The oldest. They stay, and count, until [`Self::settle`] says what became of them.
+    fn oldest(&self, most: usize) -> Vec<Outgoing> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter().take(most).cloned().collect()
+    }
+
+    /// Replaces the oldest `count` by those of them that are still unsent.
+    fn settle(&self, count: usize, unsent: Vec<Outgoing>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = count.min(events.len());
+        let gone: usize = events.drain(..count).map(|event| weight(&event)).sum();
+        let back: usize = unsent.iter().map(weight).sum();
+        for event in unsent.into_iter().rev() {
+            events.push_front(event);
+        }
+        self.counted(events.len(), (self.bytes() + back).saturating_sub(gone));
+    }
+
+    fn counted(&self, len: usize, bytes: usize) {
+        self.len.store(len, Ordering::Release);
+        self.bytes.store(bytes, Ordering::Release);
+        metrics::audit_pending().set(f64::from(u32::try_from(len).unwrap_or(u32::MAX)));
+    }
+}
+
+/// Bytes that an event holds in memory, roughly.
+fn weight(event: &Outgoing) -> usize {
+    event.payload.len() + event.subject.len() + event.id.len() + size_of::<Outgoing>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str) -> Outgoing {
+        Outgoing {
+            subject: "s".into(),
+            id: id.into(),
+            payload: Bytes::from_static(b"{}"),
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn the_backlog_keeps_order_and_counts() {
+        let backlog = Backlog::default();
+        backlog.push(vec![event("1"), event("2"), event("3")]);
+        let bytes = backlog.bytes();
+        let batch = backlog.oldest(2);
+        assert_eq!(backlog.len(), 3, "what is being sent still counts");
+        backlog.push(vec![event("4")]);
+        backlog.settle(batch.len(), vec![event("2")]);
+        let ids: Vec<_> = backlog.oldest(9).into_iter().map(|e| e.id).collect();
+        assert_eq!(ids, ["2", "3", "4"]);
+        assert_eq!(backlog.bytes(), bytes);
+        backlog.settle(3, vec![]);
+        assert_eq!((backlog.len(), backlog.bytes()), (0, 0));
+    }
+}

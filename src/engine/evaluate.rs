@@ -1,0 +1,203 @@
+//! Evaluation: each policy that applies, in a warmed VM of its own, within its limits.
+
+use std::collections::HashMap;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use std::time::Duration;
+
+use regorus::rvm::vm::RegoVM;
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{MemoryBudgetConfig, Value};
+use serde_json::{Map, json};
+
+use super::results::{self, SayLimits};
+use super::set::{Entry, PolicySet};
+use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW};
+use crate::domain::{CheckRequest, FailMode, Identity, Mode, PolicyOutcome, Severity};
+
+/// Instructions between two looks at the clock.
+const TIMER_INTERVAL: u32 = 64;
+/// Bytes of a package's name in an outcome, where the check names one that doesn't exist.
+const MAX_NAME: usize = 128;
+
+/// What one evaluation of one policy may cost and say.
+#[derive(Clone, Copy, Debug)]
+pub struct EvaluationLimits {
+    /// Instructions of the VM.
+    pub instructions: usize,
+    /// Time.
+    pub time: Duration,
+    /// Bytes held at once.
+    pub memory: u64,
+    /// Reasons or warnings.
+    pub reasons: usize,
+    /// Bytes of one reason.
+    pub reason_bytes: usize,
+}
+
+/// One check to evaluate.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The request.
+    pub request: &'a CheckRequest,
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// The input that all policies share, see [`crate::domain::input::build`].
+    pub input: &'a Map<String, serde_json::Value>,
+    /// Calls of this action that the caller was allowed within so many seconds, this one included;
+    /// none where the caller doesn't say who it is.
+    pub usage: Option<&'a dyn Fn(u64) -> u64>,
+    /// What it means that no policy has the package which the check names.
+    pub fail_mode: FailMode,
+}
+
+/// Bytes of stack that a thread needs to evaluate within an instruction limit: the VM recurses on
+/// the thread's stack with every call, below 1 KiB for each instruction it takes.
+#[must_use]
+pub fn stack_bytes(instructions: usize) -> usize {
+    instructions.saturating_mul(2_048).clamp(8 << 20, 1 << 30)
+}
+
+/// Evaluates policies on one thread. VMs are kept warm as long as the set stays the same.
+pub struct Evaluator {
+    limits: EvaluationLimits,
+    vms: HashMap<usize, RegoVM>,
+    warmed_for: Arc<str>,
+}
+
+impl Evaluator {
+    /// An evaluator for one thread.
+    #[must_use]
+    pub fn new(limits: EvaluationLimits) -> Self {
+        Self { limits, vms: HashMap::new(), warmed_for: "".into() }
+    }
+
+    /// What each policy that applies says.
+    pub fn evaluate(&mut self, set: &PolicySet, check: &Check<'_>) -> Vec<PolicyOutcome> {
+        if self.warmed_for != *set.revision() {
+            self.vms.clear();
+            self.warmed_for = Arc::clone(set.revision());
+        }
+        let package = check.request.package.as_deref();
+        let applying = set.applying(check.identity, package);
+        let mut outcomes = Vec::with_capacity(applying.len() + 1);
+        if !applying.is_empty() {
+            let base = Value::from(serde_json::Value::Object(check.input.clone()));
+            for index in applying {
+                if let Some(entry) = set.entry(index) {
+                    outcomes.push(self.evaluate_one(index, entry, &base, check.usage));
+                }
+            }
+        }
+        if let Some(package) = package.filter(|package| !set.has_package(package)) {
+            outcomes.push(unknown_package(set, package, check.fail_mode));
+        }
+        outcomes
+    }
+
+    fn evaluate_one(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        base: &Value,
+        usage: Option<&dyn Fn(u64) -> u64>,
+    ) -> PolicyOutcome {
+        let policy = &entry.policy;
+        let mut outcome = PolicyOutcome {
+            name: policy.name.clone(),
+            package: policy.package.clone(),
+            version: policy.version,
+            scope: policy.scope.to_string(),
+            mode: entry.mode(),
+            severity: policy.severity,
+            fail_mode: policy.fail_mode,
+            ..PolicyOutcome::default()
+        };
+        match self.run(index, entry, base, usage) {
+            Ok(said) => {
+                outcome.verdict = said.verdict;
+                outcome.deny_reasons = said.deny_reasons;
+                outcome.warnings = said.warnings;
+            }
+            Err(error) => {
+                // A VM that failed may hold what made it fail: the next check gets a fresh one.
+                self.vms.remove(&index);
+                outcome.error = Some(error);
+            }
+        }
+        outcome
+    }
+
+    fn run(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        base: &Value,
+        usage: Option<&dyn Fn(u64) -> u64>,
+    ) -> Result<results::Said, String> {
+        let compiled = entry.compiled.as_ref().map_err(Clone::clone)?;
+        let limits = self.limits;
+        let vm =
+            self.vms.entry(index).or_insert_with(|| {
+                let mut vm = RegoVM::new();
+                vm.set_strict_builtin_errors(true);
+                vm.set_max_instructions(limits.instructions);
+                vm.set_execution_timer_config(NonZeroU32::new(TIMER_INTERVAL).map(
+                    |check_interval| ExecutionTimerConfig { limit: limits.time, check_interval },
+                ));
+                vm.set_memory_budget_config(
+                    NonZeroU64::new(limits.memory).map(|limit| MemoryBudgetConfig { limit }),
+                );
+                vm.load_program(Arc::clone(&compiled.program));
+                vm
+            });
+        let mut input = base.clone();
+        if let Ok(members) = input.as_object_mut() {
+            let parameters = serde_json::Value::Object(entry.policy.parameters.clone());
+            members.insert(Value::from("parameters"), Value::from(parameters));
+            if let Some(usage) = usage {
+                let window = window_of(&entry.policy.parameters);
+                let known = json!({"calls_in_window": usage(window), "window_seconds": window});
+                members.insert(Value::from("usage"), Value::from(known));
+            }
+        }
+        vm.set_input(input);
+        let result = vm.execute_entry_point_by_index(0).map_err(|e| e.to_string())?;
+        results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
+    }
+}
+
+/// The window over which a policy wants calls counted: its own parameter, else the default.
+fn window_of(parameters: &Map<String, serde_json::Value>) -> u64 {
+    parameters
+        .get("window_seconds")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(DEFAULT_WINDOW)
+        .min(LONGEST_WINDOW)
+}
+
+/// The outcome for a package that no policy has. Not an error of the whole request: the other
+/// policies must not be escaped by a misspelling.
+fn unknown_package(set: &PolicySet, package: &str, fail_mode: FailMode) -> PolicyOutcome {
+    let nearest = set
+        .packages()
+        .map(|known| (strsim::jaro_winkler(known, package), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"));
+    let name: String = package.chars().take(MAX_NAME).collect();
+    PolicyOutcome {
+        error: Some(format!("no policy has the package `{name}`{nearest}")),
+        package: name.clone(),
+        name,
+        scope: "global".into(),
+        mode: Mode::Enforce,
+        severity: Severity::Critical,
+        fail_mode,
+        ..PolicyOutcome::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -1,0 +1,281 @@
+//! From a request's bytes to the reply and the events of its decision.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::Utc;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::bytes;
+use super::fit;
+use super::live::LivePolicies;
+use super::usage::Usage;
+use crate::bus::{Outgoing, Record, Subjects};
+use crate::config::{self, Config};
+use crate::contract::check::Stamp;
+use crate::contract::{
+    CheckReply, DecisionEvent, RequestBounds, RequestFault, ViolationEvent, parse_batch,
+    parse_check,
+};
+use crate::domain::usage::UsageKey;
+use crate::domain::{
+    AuditState, CheckRequest, Decision, FailMode, Mode, Verdict, combine, input, violation,
+};
+use crate::engine::{Check, EvaluationLimits, Evaluator};
+use crate::runtime::metrics::{self, CheckOutcome, FailOpenReason};
+
+/// The warning where a check's body claims to be another agent than its subject says.
+const IDENTITY_MISMATCH: &str = "identity_mismatch";
+/// Bytes of a message's headers and subject, at most.
+const HEADROOM: usize = 4_096;
+
+/// A decided check: what to answer and what to record.
+pub(super) struct Answer {
+    pub(super) reply: CheckReply,
+    pub(super) record: Record,
+    largest: usize,
+}
+
+impl Answer {
+    /// Notes whether the stream has acknowledged the record.
+    pub(super) fn audited(&mut self, recorded: bool) {
+        self.reply.audit = if recorded { AuditState::Recorded } else { AuditState::Pending };
+        if !recorded {
+            metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
+        }
+    }
+
+    /// The reply as JSON, shortened where no message could carry it.
+    pub(super) fn encoded(&mut self) -> Result<Vec<u8>, serde_json::Error> {
+        fit::reply(&mut self.reply, self.largest)
+    }
+
+    /// Counts the check.
+    pub(super) fn counted(&self, duration: Duration) {
+        let outcome = match self.reply.decision {
+            Verdict::Deny => CheckOutcome::Deny,
+            Verdict::Allow if self.reply.error => CheckOutcome::Error,
+            Verdict::Allow => CheckOutcome::Allow,
+        };
+        metrics::checks(outcome).increment(1);
+        metrics::check_duration().record(duration.as_secs_f64());
+    }
+}
+
+/// Decides checks. Shared by the threads, each of which brings its own evaluator.
+pub(super) struct Decider {
+    policies: LivePolicies,
+    usage: Usage,
+    subjects: Subjects,
+    worker: String,
+    enforcing: bool,
+    fail_mode: FailMode,
+    bounds: RequestBounds,
+    limits: EvaluationLimits,
+    largest: usize,
+}
+
+impl Decider {
+    /// `largest` is the bytes of the largest message that server and stream take.
+    pub(super) fn new(
+        config: &Config,
+        worker: &str,
+        policies: LivePolicies,
+        usage: Usage,
+        subjects: Subjects,
+        largest: usize,
+    ) -> Self {
+        Self {
+            policies,
+            usage,
+            subjects,
+            worker: worker.to_owned(),
+            enforcing: config.enforcement.enabled,
+            fail_mode: fail_mode(config.enforcement.fail_mode),
+            bounds: RequestBounds {
+                bytes: bytes(config.worker.max_request_bytes),
+                nesting: config.worker.max_nesting,
+                batch: config.worker.max_batch,
+            },
+            limits: evaluation_limits(config),
+            largest: largest.saturating_sub(HEADROOM),
+        }
+    }
+
+    /// What one evaluation may cost.
+    pub(super) const fn limits(&self) -> EvaluationLimits {
+        self.limits
+    }
+
+    /// Decides one check.
+    pub(super) fn check(
+        &self,
+        body: &[u8],
+        agent: Option<&str>,
+        traceparent: Option<String>,
+        evaluator: &mut Evaluator,
+    ) -> Result<Answer, RequestFault> {
+        let request = parse_check(body, &self.bounds)?;
+        Ok(self.decide(request, agent, traceparent, evaluator))
+    }
+
+    /// Decides the checks of a batch, one by one.
+    pub(super) fn batch(
+        &self,
+        body: &[u8],
+        agent: Option<&str>,
+        traceparent: Option<String>,
+        evaluator: &mut Evaluator,
+    ) -> Result<Vec<Result<Answer, RequestFault>>, RequestFault> {
+        let checks = parse_batch(body, &self.bounds)?;
+        Ok(checks
+            .into_iter()
+            .map(|check| {
+                check.map(|check| self.decide(check, agent, traceparent.clone(), evaluator))
+            })
+            .collect())
+    }
+
+    fn decide(
+        &self,
+        mut request: CheckRequest,
+        agent: Option<&str>,
+        traceparent: Option<String>,
+        evaluator: &mut Evaluator,
+    ) -> Answer {
+        let timestamp = Utc::now();
+        let start = Instant::now();
+        let mismatch = agent.is_some_and(|agent| bind_agent(&mut request, agent));
+        let identity = request.identity();
+        let input = input::build(&request, timestamp);
+        let set = self.policies.current();
+
+        let mut decision = if self.enforcing {
+            let key =
+                UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
+            let count = |window| self.usage.count(&key, window).saturating_add(1);
+            let outcomes = evaluator.evaluate(
+                &set,
+                &Check {
+                    request: &request,
+                    identity: &identity,
+                    input: &input,
+                    usage: (!key.subject.is_empty()).then_some(&count),
+                    fail_mode: self.fail_mode,
+                },
+            );
+            let decision = combine(outcomes, request.package.as_deref());
+            if decision.verdict == Verdict::Allow && !key.subject.is_empty() {
+                self.usage.add(key);
+            }
+            decision
+        } else {
+            combine::disabled()
+        };
+        if mismatch {
+            decision.warnings.push(IDENTITY_MISMATCH.to_owned());
+            decision.warnings.sort();
+            decision.warnings.dedup();
+        }
+        let elapsed = start.elapsed();
+        metrics::evaluation_duration().record(elapsed.as_secs_f64());
+        counted(&decision, &request);
+
+        let stamp = Stamp {
+            id: Uuid::now_v7(),
+            timestamp,
+            revision: set.revision().to_string(),
+            duration_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        };
+        let reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
+        let event = DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker);
+        let record = self.record(event, &decision, traceparent);
+        Answer { reply, record, largest: self.largest }
+    }
+
+    /// The events of a decision: its own first, then one for each violation.
+    fn record(
+        &self,
+        mut event: DecisionEvent,
+        decision: &Decision,
+        traceparent: Option<String>,
+    ) -> Record {
+        let violations = violation::violations_of(decision);
+        let mut events = Vec::with_capacity(1 + violations.len());
+        match fit::event(&mut event, self.largest) {
+            Ok(payload) => events.push(Outgoing {
+                subject: self.subjects.decision(event.decision, &event.action),
+                id: event.id.to_string(),
+                payload: Bytes::from(payload),
+                traceparent: traceparent.clone(),
+            }),
+            Err(error) => tracing::error!(%error, id = %event.id, "an event can't be encoded"),
+        }
+        for violation in violations {
+            let id = Uuid::now_v7();
+            let violation_event = ViolationEvent::new(&violation, id, &event);
+            match serde_json::to_vec(&violation_event) {
+                Ok(payload) => events.push(Outgoing {
+                    subject: self.subjects.violation(violation.severity, &violation.policy_name),
+                    id: id.to_string(),
+                    payload: Bytes::from(payload),
+                    traceparent: traceparent.clone(),
+                }),
+                Err(error) => tracing::error!(%error, %id, "a violation can't be encoded"),
+            }
+        }
+        Record { events }
+    }
+}
+
+/// Takes the identity from where NATS bound it; true when the body claimed another one.
+fn bind_agent(request: &mut CheckRequest, agent: &str) -> bool {
+    let claimed = request.context.insert("agent".to_owned(), Value::String(agent.to_owned()));
+    let mismatch = claimed.is_some_and(|claimed| claimed.as_str() != Some(agent));
+    if mismatch {
+        tracing::warn!(agent, "a check's body claims to be another agent than its subject says");
+    }
+    mismatch
+}
+
+/// Counts what each policy said. The label is the policy's name, of which there are as many as
+/// policies; a package that no policy has is the caller's text and counts under one name.
+fn counted(decision: &Decision, request: &CheckRequest) {
+    for policy in &decision.policies {
+        let outcome = match (&policy.error, policy.verdict, policy.mode) {
+            (Some(_), ..) => metrics::PolicyOutcome::Error,
+            (None, Verdict::Allow, _) => metrics::PolicyOutcome::Allow,
+            (None, Verdict::Deny, Mode::Enforce) => metrics::PolicyOutcome::Deny,
+            (None, Verdict::Deny, Mode::Warn) => metrics::PolicyOutcome::Warn,
+            (None, Verdict::Deny, Mode::Shadow) => metrics::PolicyOutcome::ShadowDeny,
+        };
+        let unknown = policy.version == 0 && Some(&policy.package) == request.package.as_ref();
+        let name = if unknown { "unknown" } else { policy.name.as_str() };
+        metrics::policy_decisions(name, outcome).increment(1);
+    }
+    if decision.error && decision.verdict == Verdict::Allow {
+        metrics::fail_open(FailOpenReason::PolicyError).increment(1);
+    }
+    if !decision.enforced {
+        metrics::fail_open(FailOpenReason::EnforcementOff).increment(1);
+    }
+}
+
+/// The configuration's word as the domain's.
+pub(super) const fn fail_mode(mode: config::FailMode) -> FailMode {
+    match mode {
+        config::FailMode::Open => FailMode::Open,
+        config::FailMode::Closed => FailMode::Closed,
+    }
+}
+
+fn evaluation_limits(config: &Config) -> EvaluationLimits {
+    EvaluationLimits {
+        instructions: config.limits.instructions,
+        time: config.limits.time,
+        memory: config.limits.memory.as_u64(),
+        reasons: config.limits.reasons,
+        reason_bytes: bytes(config.limits.reason_bytes),
+    }
+}

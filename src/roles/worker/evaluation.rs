@@ -1,0 +1,217 @@
+//! Threads that evaluate, apart from those that do I/O: a policy that takes its time never keeps
+//! the connection from answering the server.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::decide::{Answer, Decider};
+use crate::bus::{Incoming, Kind, Recorder};
+use crate::config::{Acknowledge, Config};
+use crate::contract::batch::BatchItem;
+use crate::contract::{BatchReply, RequestFault};
+use crate::domain::AuditState;
+use crate::engine::{Evaluator, stack_bytes};
+use crate::runtime::metrics::{self, CheckOutcome};
+
+/// A request with its place among those in flight.
+pub(super) struct Job {
+    pub(super) incoming: Incoming,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// The threads and the queue before them.
+pub(super) struct Pool {
+    queue: flume::Sender<Job>,
+    stopped: Vec<oneshot::Receiver<()>>,
+}
+
+impl Pool {
+    /// Starts the threads. Must be called on the runtime that shall send the replies.
+    pub(super) fn start(
+        config: &Config,
+        decider: Decider,
+        recorder: Recorder,
+    ) -> std::io::Result<Self> {
+        let threads = match config.worker.evaluation_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        let (queue, jobs) = flume::bounded::<Job>(config.worker.queue);
+        let decider = Arc::new(decider);
+        let mut stopped = Vec::with_capacity(threads);
+        for number in 0..threads {
+            let (jobs, decider, recorder) = (jobs.clone(), Arc::clone(&decider), recorder.clone());
+            let runtime = tokio::runtime::Handle::current();
+            let acknowledge = config.audit.acknowledge;
+            let (done, wait) = oneshot::channel();
+            std::thread::Builder::new()
+                .name(format!("evaluate-{number}"))
+                .stack_size(stack_bytes(config.limits.instructions))
+                .spawn(move || {
+                    let mut evaluator = Evaluator::new(decider.limits());
+                    while let Ok(job) = jobs.recv() {
+                        let finish = Finish { recorder: recorder.clone(), acknowledge };
+                        finish.job(job, &decider, &mut evaluator, &runtime);
+                    }
+                    let _ = done.send(());
+                })?;
+            stopped.push(wait);
+        }
+        Ok(Self { queue, stopped })
+    }
+
+    /// Queues a request, or gives it back when the queue is full.
+    pub(super) fn submit(&self, job: Job) -> Result<(), Box<Job>> {
+        self.queue.try_send(job).map_err(|error| Box::new(error.into_inner()))
+    }
+
+    /// Lets the threads finish the queue and waits for them.
+    pub(super) async fn stop(self) {
+        drop(self.queue);
+        for stopped in self.stopped {
+            let _ = stopped.await;
+        }
+    }
+}
+
+/// What happens after the evaluation.
+struct Finish {
+    recorder: Recorder,
+    acknowledge: Acknowledge,
+}
+
+impl Finish {
+    /// Evaluates on this thread, then hands recording and reply to the runtime.
+    fn job(
+        self,
+        job: Job,
+        decider: &Decider,
+        evaluator: &mut Evaluator,
+        runtime: &tokio::runtime::Handle,
+    ) {
+        let Job { incoming, permit } = job;
+        let agent = incoming.agent.clone();
+        let traceparent = incoming.traceparent().map(str::to_owned);
+        match incoming.kind {
+            Kind::Check => {
+                match decider.check(incoming.payload(), agent.as_deref(), traceparent, evaluator) {
+                    Ok(answer) => {
+                        runtime.spawn(async move {
+                            self.one(incoming, answer).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(fault) => refuse(incoming, fault, permit, runtime),
+                }
+            }
+            Kind::Batch => {
+                match decider.batch(incoming.payload(), agent.as_deref(), traceparent, evaluator) {
+                    Ok(answers) => {
+                        runtime.spawn(async move {
+                            self.many(incoming, answers).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(fault) => refuse(incoming, fault, permit, runtime),
+                }
+            }
+        }
+    }
+
+    async fn one(self, incoming: Incoming, mut answer: Answer) {
+        let received = incoming.received;
+        let record = std::mem::take(&mut answer.record);
+        match self.acknowledge {
+            Acknowledge::BeforeReply => {
+                answer.audited(self.recorder.record(record).await);
+                send(incoming, answer.encoded()).await;
+            }
+            Acknowledge::AfterReply => {
+                answer.reply.audit = AuditState::Pending;
+                send(incoming, answer.encoded()).await;
+                self.recorder.record(record).await;
+            }
+            Acknowledge::Off => {
+                answer.reply.audit = AuditState::Off;
+                send(incoming, answer.encoded()).await;
+            }
+        }
+        answer.counted(received.elapsed());
+    }
+
+    async fn many(self, incoming: Incoming, mut answers: Vec<Result<Answer, RequestFault>>) {
+        let received = incoming.received;
+        let records: Vec<_> = answers
+            .iter_mut()
+            .map(|answer| answer.as_mut().map(|a| std::mem::take(&mut a.record)).ok())
+            .collect();
+        let recording = futures::future::join_all(records.into_iter().map(|record| async {
+            match record {
+                Some(record) => self.recorder.record(record).await,
+                None => true,
+            }
+        }));
+        let after = match self.acknowledge {
+            Acknowledge::BeforeReply => {
+                for (answer, recorded) in answers.iter_mut().zip(recording.await) {
+                    if let Ok(answer) = answer {
+                        answer.audited(recorded);
+                    }
+                }
+                None
+            }
+            Acknowledge::AfterReply => {
+                answers.iter_mut().flatten().for_each(|a| a.reply.audit = AuditState::Pending);
+                Some(recording)
+            }
+            Acknowledge::Off => {
+                answers.iter_mut().flatten().for_each(|a| a.reply.audit = AuditState::Off);
+                None
+            }
+        };
+        for answer in answers.iter().flatten() {
+            answer.counted(received.elapsed());
+        }
+        let reply = BatchReply { decisions: answers.into_iter().map(item).collect() };
+        send(incoming, serde_json::to_vec(&reply)).await;
+        if let Some(recording) = after {
+            recording.await;
+        }
+    }
+}
+
+fn item(answer: Result<Answer, RequestFault>) -> BatchItem {
+    match answer {
+        Ok(answer) => BatchItem::Decision(Box::new(answer.reply)),
+        Err(fault) => {
+            metrics::checks(CheckOutcome::Malformed).increment(1);
+            BatchItem::Fault(fault.body())
+        }
+    }
+}
+
+async fn send(incoming: Incoming, body: Result<Vec<u8>, serde_json::Error>) {
+    let sent = match body {
+        Ok(body) => incoming.reply(body).await.map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(error, "a reply could not be sent; its decision is recorded");
+    }
+}
+
+fn refuse(
+    incoming: Incoming,
+    fault: RequestFault,
+    permit: OwnedSemaphorePermit,
+    runtime: &tokio::runtime::Handle,
+) {
+    metrics::checks(CheckOutcome::Malformed).increment(1);
+    runtime.spawn(async move {
+        if let Err(error) = incoming.refuse(&fault).await {
+            tracing::warn!(%error, "a refusal could not be sent");
+        }
+        drop(permit);
+    });
+}

@@ -1,0 +1,216 @@
+//! The worker: decides checks, records the decisions, answers.
+
+mod decide;
+mod evaluation;
+mod fit;
+mod folder;
+mod live;
+mod usage;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use folder::{FolderError, Loaded, load_folder};
+
+use self::decide::Decider;
+use self::evaluation::{Job, Pool};
+use self::live::LivePolicies;
+use self::usage::Usage;
+use super::RoleContext;
+use crate::bus::{
+    self, BusError, Connection, Incoming, Recorder, RecorderSettings, Responder, Subjects,
+};
+use crate::config::Acknowledge;
+use crate::contract::RequestFault;
+use crate::runtime::metrics::{self, CheckOutcome};
+use crate::runtime::retry::Retry;
+
+/// Why a worker ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// NATS.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The folder of policies.
+    #[error(transparent)]
+    Policies(#[from] FolderError),
+    /// Threads.
+    #[error("no thread to evaluate on: {0}")]
+    Thread(std::io::Error),
+}
+
+impl WorkerError {
+    /// Whether starting again may help without anybody changing anything.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Bus(error) => error.is_transient(),
+            Self::Policies(_) | Self::Thread(_) => false,
+        }
+    }
+}
+
+/// Runs a worker until it is told to stop, then finishes what it accepted, within the deadline of
+/// `shutdown.drain`.
+///
+/// # Errors
+/// When it can't start, or can't go on.
+pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
+    let config = Arc::clone(&context.config);
+    let policies = LivePolicies::start(&config, context.health.part("policies"))?;
+    let subjects = Subjects::new(&config.nats.subject_prefix);
+
+    // Two connections: the one that answers agents must not be able to write history.
+    let recording = connect(&context, "recorder").await?;
+    let responding = connect(&context, "responder").await?;
+    ensure_streams(&context, &recording, &subjects).await?;
+
+    let recorder = Recorder::new(
+        &recording,
+        RecorderSettings {
+            timeout: config.audit.acknowledge_timeout,
+            in_flight: config.audit.max_in_flight,
+            backlog: config.audit.retry_queue,
+            backlog_bytes: bytes(config.audit.retry_queue_bytes),
+            retry: context.retry(),
+        },
+        context.health.part("audit"),
+    );
+    let background = CancellationToken::new();
+    let _ends_with_us = background.clone().drop_guard();
+    spawn_until(&background, recorder.clone().work_off());
+    let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
+
+    let largest = recording.max_payload().min(bytes(config.stream.max_message_size));
+    let decider =
+        Decider::new(&config, &context.name, policies.clone(), usage, subjects.clone(), largest);
+    let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
+
+    let health = context.health.part("checks");
+    let mut responder =
+        Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
+    health.ready();
+    tracing::info!(
+        subject = subjects.check(),
+        revision = %policies.current().revision(),
+        policies = policies.current().taking_part(),
+        "worker takes checks"
+    );
+
+    let in_flight = Arc::new(Semaphore::new(config.audit.max_in_flight));
+    let recorded = config.audit.acknowledge != Acknowledge::Off;
+    let mut stopping = false;
+    loop {
+        let incoming = tokio::select! {
+            incoming = responder.next() => incoming,
+            () = context.stop.cancelled(), if !stopping => {
+                stopping = true;
+                responder.stop().await;
+                continue;
+            }
+        };
+        let Some(incoming) = incoming else { break };
+        if recorded && recorder.is_full() {
+            shed(incoming, "the audit stream is down and no more events can be kept");
+            continue;
+        }
+        let Ok(permit) = Arc::clone(&in_flight).try_acquire_owned() else {
+            shed(
+                incoming,
+                "too many checks await their acknowledgement (setting audit.max_in_flight)",
+            );
+            continue;
+        };
+        if let Err(job) = pool.submit(Job { incoming, permit }) {
+            shed(job.incoming, "too many checks wait for evaluation (setting worker.queue)");
+        }
+    }
+    drain(&context, pool, &in_flight, &recorder, &[&responding, &recording]).await;
+    Ok(())
+}
+
+async fn connect(context: &RoleContext, role: &str) -> Result<Connection, BusError> {
+    let health = context.health.part(format!("nats-{role}"));
+    bus::connect(&context.config.nats, &context.name, role, context.retry(), &health, &context.stop)
+        .await
+}
+
+/// Creates or reconciles the streams; waits where trying again may help.
+async fn ensure_streams(
+    context: &RoleContext,
+    connection: &Connection,
+    subjects: &Subjects,
+) -> Result<(), BusError> {
+    let health = context.health.part("stream");
+    let mut retry = Retry::new(context.retry());
+    loop {
+        match bus::stream::ensure(connection, &context.config.stream, subjects).await {
+            Ok(()) => {
+                health.ready();
+                return Ok(());
+            }
+            Err(error) if error.is_transient() && !context.stop.is_cancelled() => {
+                health.waiting(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(retry.next_delay()) => (),
+            () = context.stop.cancelled() => (),
+        }
+    }
+}
+
+fn spawn_until(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
+    let stop = stop.clone();
+    tokio::spawn(async move { stop.run_until_cancelled(work).await });
+}
+
+/// Answers a check that can't be taken now; nothing was decided or recorded.
+fn shed(incoming: Incoming, reason: &'static str) {
+    metrics::checks(CheckOutcome::Shed).increment(1);
+    tokio::spawn(async move {
+        let fault = RequestFault::unavailable(format!("the worker is overloaded: {reason}"));
+        if let Err(error) = incoming.refuse(&fault).await {
+            tracing::debug!(%error, "could not refuse a check");
+        }
+    });
+}
+
+/// Finishes what was accepted: checks in flight are answered, kept events are sent.
+async fn drain(
+    context: &RoleContext,
+    pool: Pool,
+    in_flight: &Semaphore,
+    recorder: &Recorder,
+    connections: &[&Connection],
+) {
+    let all = u32::try_from(context.config.audit.max_in_flight).unwrap_or(u32::MAX);
+    let finished = async {
+        pool.stop().await;
+        let _all = in_flight.acquire_many(all).await;
+        while recorder.backlog() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        for connection in connections {
+            if let Err(error) = connection.flush().await {
+                tracing::debug!(%error, "could not flush");
+            }
+        }
+    };
+    if tokio::time::timeout(context.config.shutdown.drain, finished).await.is_err() {
+        let unsent = recorder.backlog();
+        tracing::error!(
+            unsent,
+            "the worker had to stop before everything was finished (setting shutdown.drain)"
+        );
+    } else {
+        tracing::info!("worker stopped: every accepted check is answered and recorded");
+    }
+}
+
+fn bytes(size: bytesize::ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
