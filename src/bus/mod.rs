@@ -2,6 +2,8 @@
 //! imports async-nats. No SQL.
 
 pub mod connection;
+pub mod consumer;
+pub mod deadletter;
 pub mod error;
 pub mod recorder;
 pub mod responder;

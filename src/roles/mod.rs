@@ -10,6 +10,7 @@ use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
 pub mod console;
+pub mod sink;
 pub mod worker;
 
 /// What every role is given.

@@ -23,14 +23,14 @@ impl Store {
     /// # Errors
     /// When ClickHouse refuses, or when its answer doesn't arrive: then whether the rows are stored
     /// is unknown, and the same call again settles it.
-    pub async fn insert<R: StoredRow>(&self, rows: &[R], token: &str) -> Result<(), StoreError> {
+    pub async fn insert<R: StoredRow>(&self, rows: &[&R], token: &str) -> Result<(), StoreError> {
         self.insert_rows(R::TABLE.name(), rows, token).await
     }
 
     pub(super) async fn insert_rows<R: RowOwned + RowWrite>(
         &self,
         table: &str,
-        rows: &[R],
+        rows: &[&R],
         token: &str,
     ) -> Result<(), StoreError> {
         let limit = self.insert_timeout();
@@ -49,7 +49,7 @@ impl Store {
     async fn send_rows<R: RowOwned + RowWrite>(
         &self,
         table: &str,
-        rows: &[R],
+        rows: &[&R],
         token: &str,
     ) -> Result<(), clickhouse::error::Error> {
         let limit = Some(self.insert_timeout());

@@ -188,7 +188,7 @@ async fn record(store: &Store, migration: &Migration) -> Result<(), StoreError> 
         checksum: migration.checksum(),
     };
     let token = format!("migration-{}-{}", row.version, row.checksum);
-    store.insert_rows("schema_migrations", std::slice::from_ref(&row), &token).await
+    store.insert_rows("schema_migrations", &[&row], &token).await
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
 //! Integration tests over real servers.
 
+mod sink;
 mod store;

@@ -75,6 +75,10 @@ pub(crate) fn decision(change: &Value) -> DecisionEvent {
     serde_json::from_value(event).unwrap()
 }
 
+fn refs<R>(rows: &[R]) -> Vec<&R> {
+    rows.iter().collect()
+}
+
 fn at(sequence: u64) -> StreamPosition {
     StreamPosition { epoch: time("2026-01-01T00:00:00.000001Z"), sequence }
 }
@@ -172,8 +176,8 @@ async fn rows_that_expired_go() {
     let (store, client) = store().await;
     let old = row(1, &json!({"timestamp": "2020-01-01T00:00:00Z"}));
     let new = row(2, &json!({"timestamp": Utc::now()}));
-    store.insert(&[old], "old").await.unwrap();
-    store.insert(&[new], "new").await.unwrap();
+    store.insert(&[&old], "old").await.unwrap();
+    store.insert(&[&new], "new").await.unwrap();
     let retention = Retention::default();
     apply_retention(&store, &retention).await.unwrap();
     client.query_raw("OPTIMIZE TABLE policy_decisions FINAL").execute().await.unwrap();
@@ -210,7 +214,7 @@ async fn a_decision_comes_back_as_it_was() {
             "duration_us": u64::MAX, "timestamp": "2026-03-01T00:00:00.000001Z"}),
         ),
     ];
-    store.insert(&rows, "t").await.unwrap();
+    store.insert(&refs(&rows), "t").await.unwrap();
     let mut back = client
         .query("SELECT ?fields FROM policy_decisions ORDER BY stream_sequence")
         .fetch_all::<DecisionRow>()
@@ -244,7 +248,7 @@ async fn a_violation_comes_back_as_it_was() {
     }))
     .unwrap();
     let row = ViolationRow::new(event, at(5)).unwrap();
-    store.insert(std::slice::from_ref(&row), "t").await.unwrap();
+    store.insert(&[&row], "t").await.unwrap();
     let back = client
         .query("SELECT ?fields FROM policy_violations")
         .fetch_one::<ViolationRow>()
@@ -276,7 +280,7 @@ async fn analysts_read_the_input_by_path() {
         row(3, &json!({"decision": "allow", "input": {"a.b": 1, "a": {"b": 2}, "": {"": 1}}})),
         row(4, &json!({"decision": "allow", "input": {}})),
     ];
-    store.insert(&rows, "t").await.unwrap();
+    store.insert(&refs(&rows), "t").await.unwrap();
     assert_eq!(
         text(
             &client,
@@ -310,11 +314,11 @@ async fn the_same_batch_twice_is_stored_once() {
     let (store, client) = store().await;
     let rows = [row(1, &json!({})), row(2, &json!({}))];
     for _ in 0..3 {
-        store.insert(&rows, "token").await.unwrap();
+        store.insert(&refs(&rows), "token").await.unwrap();
     }
     assert_eq!(number(&client, "SELECT count() FROM policy_decisions").await, 2);
     // The danger of a token: other rows under it vanish, which is why it is made of the ids.
-    store.insert(&[row(3, &json!({}))], "token").await.unwrap();
+    store.insert(&[&row(3, &json!({}))], "token").await.unwrap();
     assert_eq!(number(&client, "SELECT count() FROM policy_decisions").await, 2);
 }
 
@@ -322,8 +326,8 @@ async fn the_same_batch_twice_is_stored_once() {
 async fn copies_merge_even_under_different_tokens() {
     let (store, client) = store().await;
     let same = row(1, &json!({}));
-    store.insert(std::slice::from_ref(&same), "a").await.unwrap();
-    store.insert(&[DecisionRow { stream_sequence: 9, ..same.clone() }], "b").await.unwrap();
+    store.insert(&[&same], "a").await.unwrap();
+    store.insert(&[&DecisionRow { stream_sequence: 9, ..same.clone() }], "b").await.unwrap();
     assert_eq!(number(&client, "SELECT count() FROM decisions").await, 1);
     assert_eq!(store.count_decisions(&DecisionFilter::default()).await.unwrap().decisions, 1);
     assert_eq!(store.recent_decisions(&DecisionFilter::default()).await.unwrap().len(), 1);
@@ -342,7 +346,7 @@ async fn existing_ids_and_the_high_water_mark() {
         })
         .collect();
     assert_eq!(store.high_water_mark(Table::Decisions, at(0).epoch, start).await.unwrap(), None);
-    store.insert(&rows[..3_000], "t").await.unwrap();
+    store.insert(&refs(&rows[..3_000]), "t").await.unwrap();
 
     let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
     let span = rows[0].timestamp..=rows[4_999].timestamp;
@@ -375,7 +379,7 @@ async fn questions_find_by_every_member() {
             }),
         ));
     }
-    store.insert(&rows, "t").await.unwrap();
+    store.insert(&refs(&rows), "t").await.unwrap();
     let all = DecisionFilter::default();
     let sequences = async |filter: DecisionFilter| -> Vec<u64> {
         let by_id: BTreeMap<Uuid, u64> = rows.iter().map(|r| (r.id, r.stream_sequence)).collect();
@@ -435,22 +439,22 @@ async fn failures_say_what_they_are() {
     let constraint = "ALTER TABLE policy_decisions ADD CONSTRAINT short CHECK length(action) < 20";
     client.query_raw(constraint).execute().await.unwrap();
     let refused = row(1, &json!({"action": "x".repeat(20)}));
-    let error = store.insert(&[refused], "t").await.unwrap_err();
+    let error = store.insert(&[&refused], "t").await.unwrap_err();
     assert_eq!((error.class(), error.code()), (ErrorClass::Data, Some(469)), "{error}");
 
     // Changed under a program that remembers the columns: no fault of the rows.
-    store.insert(&[row(2, &json!({}))], "u").await.unwrap();
+    store.insert(&[&row(2, &json!({}))], "u").await.unwrap();
     for statement in ["RENAME COLUMN worker TO work", "DROP CONSTRAINT short"] {
         let sql = format!("ALTER TABLE policy_decisions {statement}");
         client.query_raw(&sql).execute().await.unwrap();
     }
     for attempt in 0..2 {
-        let error = store.insert(&[row(3, &json!({}))], "v").await.unwrap_err();
+        let error = store.insert(&[&row(3, &json!({}))], "v").await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Schema, "attempt {attempt}: {error}");
     }
 
     client.query_raw("DROP TABLE policy_decisions").execute().await.unwrap();
-    let error = store.insert(&[row(4, &json!({}))], "w").await.unwrap_err();
+    let error = store.insert(&[&row(4, &json!({}))], "w").await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Schema, "{error}");
     let error = store.recent_decisions(&DecisionFilter::default()).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Schema, "{error}");
@@ -462,7 +466,7 @@ async fn compression_is_a_choice() {
         let config = config::ClickHouse { compression, ..ClickHouse::shared().config() };
         let store = Store::connect(&config);
         migrate(&store).await.unwrap();
-        store.insert(&[row(1, &json!({}))], "t").await.unwrap();
+        store.insert(&[&row(1, &json!({}))], "t").await.unwrap();
         assert_eq!(store.recent_decisions(&DecisionFilter::default()).await.unwrap().len(), 1);
     }
 }

@@ -83,3 +83,68 @@ fn spawn(data: &Path, port: u16) -> (Child, u16) {
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
     (child, ready["port"].as_u64().unwrap().try_into().unwrap())
 }
+
+/// nats-server with JetStream.
+pub(crate) struct Nats {
+    folder: tempfile::TempDir,
+    pub(crate) port: u16,
+    child: Mutex<Option<Child>>,
+}
+
+impl Nats {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (child, port) = spawn_nats(folder.path(), None);
+        Self { folder, port, child: Mutex::new(Some(child)) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn restart(&self) {
+        let (child, _) = spawn_nats(self.folder.path(), Some(self.port));
+        *self.child.lock().unwrap() = Some(child);
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn_nats(folder: &Path, port: Option<u16>) -> (Child, u16) {
+    let ports = folder.join("ports");
+    std::fs::remove_dir_all(&ports).ok();
+    std::fs::create_dir_all(&ports).unwrap();
+    let child = Command::new("/tmp/tools/v/bin/nats-server")
+        .args(["-js", "-a", "127.0.0.1", "-p", &port.map_or("-1".to_owned(), |p| p.to_string())])
+        .arg("-sd")
+        .arg(folder.join("js"))
+        .arg("--ports_file_dir")
+        .arg(&ports)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let port = loop {
+        assert!(std::time::Instant::now() < deadline, "nats-server did not start");
+        let file = std::fs::read_dir(&ports).unwrap().next().map(|entry| entry.unwrap().path());
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        if let Ok(found) = serde_json::from_str::<serde_json::Value>(&text) {
+            let url = found["nats"][0].as_str().unwrap().to_owned();
+            break url.rsplit(':').next().unwrap().parse().unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    (child, port)
+}

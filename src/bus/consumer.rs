@@ -1,0 +1,414 @@
+//! A durable consumer of a stream that one process at a time reads: whoever is pinned is given
+//! messages, the others stand by and take over when it falls silent.
+//!
+//! A [`Session`] is one uninterrupted reading. Whatever may have made the server and us differ about
+//! what was delivered (a reconnection, a consumer or stream made anew) ends it, and the next one
+//! begins at the first message that nobody acknowledged.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::Subject;
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{AckPolicy, Consumer as NatsConsumer, PriorityPolicy};
+use async_nats::jetstream::stream::Stream as NatsStream;
+use async_nats::jetstream::{self, AckKind};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use super::connection::Connection;
+use super::error::BusError;
+use super::stream::context;
+
+/// The one priority group of a consumer: the server pins a client per group.
+const GROUP: &str = "active";
+
+/// The header by which the server names the client that is pinned.
+const PIN: &str = "Nats-Pin-Id";
+
+/// What a consumer should be.
+#[derive(Clone, Debug)]
+pub struct ConsumerSettings {
+    /// The stream it reads.
+    pub stream: String,
+    /// Its durable name.
+    pub name: String,
+    /// The NATS subjects it is given.
+    pub filter: String,
+    /// How long the server waits for an acknowledgement before it delivers again.
+    pub ack_wait: Duration,
+    /// Messages that may wait for their acknowledgement at once.
+    pub max_ack_pending: usize,
+    /// How long the pinned process may be silent before another takes over.
+    pub takeover: Duration,
+    /// Messages asked for at once.
+    pub pull_messages: usize,
+    /// Bytes asked for at once; must hold the largest message.
+    pub pull_bytes: usize,
+}
+
+/// A message as the stream delivered it.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Its NATS subject.
+    pub subject: String,
+    /// Its body.
+    pub payload: Bytes,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// When the stream took it.
+    pub published: DateTime<Utc>,
+    /// Whether it was delivered before, as far as the server remembers.
+    pub redelivered: bool,
+    /// By which it is acknowledged.
+    pub ticket: Ticket,
+}
+
+/// What a session brings.
+#[derive(Debug)]
+pub enum Delivery {
+    /// This process is the one that reads, from now or again: another may have read before.
+    Pinned,
+    /// A message.
+    Message(Box<Delivered>),
+}
+
+/// By which one delivered message is acknowledged.
+#[derive(Clone, Debug)]
+pub struct Ticket(Subject);
+
+/// A durable consumer, wherever it stands.
+#[derive(Debug)]
+pub struct Consumer {
+    connection: Connection,
+    context: jetstream::Context,
+    settings: ConsumerSettings,
+    /// The pin that this process was last given.
+    pin: Option<String>,
+}
+
+/// One uninterrupted reading.
+pub struct Session {
+    /// When the stream was created: what its sequences are relative to.
+    pub epoch: DateTime<Utc>,
+    consumer: NatsConsumer<pull::Config>,
+    messages: pull::Stream,
+    connection: Connection,
+    /// How often the client had connected when the session began.
+    connects: u64,
+    pin: Option<String>,
+    /// A message that came with a new pin, to be given after the word of it.
+    held: Option<Box<Delivered>>,
+}
+
+impl Consumer {
+    /// A consumer on a connection; asks the server nothing yet.
+    #[must_use]
+    pub fn new(connection: &Connection, settings: ConsumerSettings) -> Self {
+        Self { connection: connection.clone(), context: context(connection), settings, pin: None }
+    }
+
+    /// Its durable name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// How its messages are acknowledged.
+    #[must_use]
+    pub fn acks(&self, timeout: Duration) -> Acks {
+        Acks { connection: self.connection.clone(), timeout }
+    }
+
+    /// Creates the consumer on the server or makes it what the settings say, takes it back to what
+    /// was not acknowledged, and begins to read.
+    ///
+    /// # Errors
+    /// When the server doesn't answer or refuses.
+    pub async fn open(&mut self) -> Result<Session, BusError> {
+        let connects = connects(&self.connection);
+        let stream = self.stream().await?;
+        let epoch = utc(stream.cached_info().created)?;
+        let mut consumer = stream
+            .create_consumer(self.config())
+            .await
+            .map_err(|error| self.refused(&error.to_string(), false))?;
+        self.take_back(&stream, &mut consumer).await;
+        // The pin is lost when no pull arrives for the time of taking over.
+        let expires = (self.settings.takeover / 2).max(Duration::from_secs(1));
+        let messages = consumer
+            .stream()
+            .group(GROUP)
+            .max_messages_per_batch(self.settings.pull_messages)
+            .max_bytes_per_batch(self.settings.pull_bytes)
+            .expires(expires)
+            .heartbeat(expires / 3)
+            .messages()
+            .await
+            .map_err(|error| BusError::request("reading the stream", &error))?;
+        Ok(Session {
+            epoch,
+            consumer,
+            messages,
+            connection: self.connection.clone(),
+            connects,
+            pin: None,
+            held: None,
+        })
+    }
+
+    /// Ends a session: nothing more is asked for. Its pin is remembered, so that the next session, or
+    /// [`Self::release`], can tell our own from another process's.
+    pub fn stop(&mut self, session: Session) {
+        if session.pin.is_some() {
+            self.pin = session.pin;
+        }
+    }
+
+    /// If this process is the one that reads: gives back what it didn't acknowledge and lets another
+    /// take over at once. To be called when everything is acknowledged that will be.
+    pub async fn release(&mut self) {
+        if self.pin.is_none() {
+            return;
+        }
+        let released = async {
+            let stream = self.stream().await?;
+            let mut consumer = self.existing(&stream).await?;
+            if pinned(&consumer) == self.pin {
+                self.rewind(&mut consumer).await;
+                self.unpin(&stream).await;
+            }
+            Ok::<(), BusError>(())
+        };
+        match released.await {
+            Ok(()) => self.pin = None,
+            Err(error) => tracing::debug!(%error, "could not release the consumer"),
+        }
+    }
+
+    async fn stream(&self) -> Result<NatsStream, BusError> {
+        self.context
+            .get_stream(&self.settings.stream)
+            .await
+            .map_err(|error| self.refused(&error.to_string(), true))
+    }
+
+    async fn existing(&self, stream: &NatsStream) -> Result<NatsConsumer<pull::Config>, BusError> {
+        stream
+            .get_consumer(&self.settings.name)
+            .await
+            .map_err(|error| self.refused(&error.to_string(), true))
+    }
+
+    fn refused(&self, reason: &str, transient: bool) -> BusError {
+        BusError::Stream {
+            stream: self.settings.stream.clone(),
+            reason: format!("consumer {}: {reason}", self.settings.name),
+            transient,
+        }
+    }
+
+    fn config(&self) -> pull::Config {
+        let settings = &self.settings;
+        pull::Config {
+            durable_name: Some(settings.name.clone()),
+            filter_subject: settings.filter.clone(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: settings.ack_wait,
+            // A finite number would skip events that were tried often.
+            max_deliver: -1,
+            max_ack_pending: i64::try_from(settings.max_ack_pending).unwrap_or(i64::MAX),
+            priority_policy: PriorityPolicy::PinnedClient,
+            priority_groups: vec![GROUP.to_owned()],
+            priority_timeout: settings.takeover,
+            ..pull::Config::default()
+        }
+    }
+
+    /// What was delivered to a process that is gone (our own former self) would come again only after
+    /// the wait for its acknowledgement. While another process reads, its messages are its own.
+    async fn take_back(&mut self, stream: &NatsStream, consumer: &mut NatsConsumer<pull::Config>) {
+        let current = pinned(consumer);
+        if current.is_some() {
+            if current != self.pin {
+                return;
+            }
+            self.unpin(stream).await;
+        }
+        self.pin = None;
+        self.rewind(consumer).await;
+    }
+
+    async fn rewind(&self, consumer: &mut NatsConsumer<pull::Config>) {
+        if consumer.cached_info().num_ack_pending > 0
+            && let Err(error) = consumer.reset(None).await
+        {
+            // Servers before 2.14 can't: then the messages come after the wait.
+            tracing::debug!(%error, consumer = self.settings.name, "could not rewind the consumer");
+        }
+    }
+
+    async fn unpin(&self, stream: &NatsStream) {
+        if let Err(error) = stream.unpin_consumer(&self.settings.name, GROUP).await {
+            tracing::debug!(%error, consumer = self.settings.name, "could not release the pin");
+        }
+    }
+}
+
+impl Session {
+    /// The next of what the stream has for us.
+    ///
+    /// # Errors
+    /// When the session is over: the consumer or the connection is not the one it began with.
+    pub async fn next(&mut self) -> Result<Delivery, BusError> {
+        if let Some(message) = self.held.take() {
+            return Ok(Delivery::Message(message));
+        }
+        loop {
+            let message = match self.messages.next().await {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Err(BusError::request("reading the stream", &error)),
+                None => return Err(BusError::request("reading the stream", &"it ended")),
+            };
+            // Messages from before the loss of a connection may still be in the client's hands.
+            self.check_connection()?;
+            let Some((delivered, pin)) = delivered(message) else { continue };
+            let delivered = Box::new(delivered);
+            if pin.is_some() && pin != self.pin {
+                self.pin = pin;
+                self.held = Some(delivered);
+                return Ok(Delivery::Pinned);
+            }
+            return Ok(Delivery::Message(delivered));
+        }
+    }
+
+    /// Messages that the consumer has yet to deliver or to see acknowledged.
+    ///
+    /// # Errors
+    /// When the server doesn't answer, or the consumer is not the one this session began with.
+    pub async fn lag(&mut self) -> Result<u64, BusError> {
+        let created = self.consumer.cached_info().created;
+        let info = self
+            .consumer
+            .get_info()
+            .await
+            .map_err(|error| BusError::request("consumer information", &error))?;
+        if info.created != created {
+            return Err(BusError::request("reading the stream", &"the consumer was made anew"));
+        }
+        self.check_connection()?;
+        let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
+        Ok(info.num_pending.saturating_add(unacknowledged))
+    }
+
+    fn check_connection(&self) -> Result<(), BusError> {
+        if connects(&self.connection) == self.connects {
+            Ok(())
+        } else {
+            Err(BusError::request("reading the stream", &"the connection was lost and made again"))
+        }
+    }
+}
+
+/// Acknowledges delivered messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Acks {
+    connection: Connection,
+    timeout: Duration,
+}
+
+impl Acks {
+    /// Done with it. Not confirmed: if it gets lost, the message comes again.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn done(&self, ticket: &Ticket) -> Result<(), BusError> {
+        self.say(ticket, AckKind::Ack).await
+    }
+
+    /// Done with it, and the server says that it knows. What was acknowledged before over the same
+    /// connection it knows then, too.
+    ///
+    /// # Errors
+    /// When the server doesn't answer in time.
+    pub async fn done_confirmed(&self, ticket: &Ticket) -> Result<(), BusError> {
+        let request = async_nats::Request::new()
+            .payload(Bytes::from(AckKind::Ack))
+            .timeout(Some(self.timeout));
+        self.connection
+            .client
+            .send_request(ticket.0.clone(), request)
+            .await
+            .map(|_| ())
+            .map_err(|error| BusError::request("confirming an acknowledgement", &error))
+    }
+
+    /// Still at it: don't deliver again.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn working(&self, ticket: &Ticket) -> Result<(), BusError> {
+        self.say(ticket, AckKind::Progress).await
+    }
+
+    /// Never deliver it again, though nothing was done with it.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn never(&self, ticket: &Ticket) -> Result<(), BusError> {
+        self.say(ticket, AckKind::Term).await
+    }
+
+    async fn say(&self, ticket: &Ticket, what: AckKind) -> Result<(), BusError> {
+        self.connection
+            .client
+            .publish(ticket.0.clone(), what.into())
+            .await
+            .map_err(|error| BusError::request("acknowledging", &error))
+    }
+}
+
+fn connects(connection: &Connection) -> u64 {
+    connection.client.statistics().connects.load(Ordering::Relaxed)
+}
+
+fn pinned(consumer: &NatsConsumer<pull::Config>) -> Option<String> {
+    let groups = &consumer.cached_info().priority_groups;
+    let pin = groups.iter().find(|group| group.group == GROUP)?.pinned_client_id.clone();
+    pin.filter(|pin| !pin.is_empty())
+}
+
+/// The message and the pin it came with; `None` for what is no message of a stream.
+fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)> {
+    let (sequence, published, redelivered) = match message.info() {
+        Ok(info) => (info.stream_sequence, utc(info.published).ok()?, info.delivered > 1),
+        Err(error) => {
+            tracing::warn!(%error, subject = %message.subject, "not a message of a stream");
+            return None;
+        }
+    };
+    let message = message.message;
+    let headers = message.headers.as_ref();
+    let pin = headers.and_then(|headers| headers.get_last(PIN)).map(ToString::to_string);
+    Some((
+        Delivered {
+            subject: message.subject.to_string(),
+            payload: message.payload,
+            sequence,
+            published,
+            redelivered,
+            ticket: Ticket(message.reply?),
+        },
+        pin,
+    ))
+}
+
+/// The stream's clock in our own type, in the microseconds that tables hold.
+fn utc(time: async_nats::datetime::DateTime) -> Result<DateTime<Utc>, BusError> {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000)
+        .ok()
+        .and_then(DateTime::from_timestamp_micros)
+        .ok_or_else(|| BusError::request("reading a time", &time))
+}

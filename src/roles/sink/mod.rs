@@ -1,0 +1,235 @@
+//! The sink: carries the events of the audit stream to ClickHouse, each exactly once.
+//!
+//! Each table has a line of its own: a consumer, a collector that gathers rows into batches, an inserter
+//! that stores them, and a desk where events go that can never be stored. Nothing is acknowledged before
+//! it is stored or put aside, and nothing is ever dropped: while ClickHouse is down the stream holds what
+//! comes, and the sink says what it waits for.
+
+mod batch;
+mod collect;
+mod desk;
+mod in_flight;
+mod insert;
+mod line;
+mod observe;
+mod prepare;
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use observe::{Nobody, Observer};
+
+use self::collect::{Collector, Limits, Pending};
+use self::desk::{Clerk, Desk};
+use self::in_flight::InFlight;
+use self::insert::{Inserter, Marks, Settings};
+use self::line::Line;
+use super::RoleContext;
+use crate::bus::consumer::{Consumer, ConsumerSettings};
+use crate::bus::deadletter::DeadLetters;
+use crate::bus::{self, BusError, Connection, Subjects};
+use crate::config::Config;
+use crate::store::{DecisionRow, Store, StoreError, ViolationRow};
+
+/// Why a sink ends before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// NATS.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// ClickHouse.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A part of the sink ended by a fault of the program.
+    #[error("a part of the sink failed: {0}")]
+    Failed(#[from] tokio::task::JoinError),
+}
+
+impl SinkError {
+    /// Whether starting again may help without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Bus(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            Self::Failed(_) => true,
+        }
+    }
+}
+
+/// Runs a sink until it is told to stop; then it stores and acknowledges what it holds, within
+/// `shutdown.drain`. What it can't finish stays in the stream.
+///
+/// # Errors
+/// When it can't start because of something that a person must change.
+pub async fn run(context: RoleContext) -> Result<(), SinkError> {
+    run_observed(context, Arc::new(Nobody)).await
+}
+
+/// Runs a sink that is watched.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_observed(
+    context: RoleContext,
+    observer: Arc<dyn Observer>,
+) -> Result<(), SinkError> {
+    let config = Arc::clone(&context.config);
+    let store = Store::connect(&config.clickhouse);
+    let connection = {
+        let health = context.health.part("nats-sink");
+        let (retry, stop) = (context.retry(), &context.stop);
+        match bus::connect(&config.nats, &context.name, "sink", retry, &health, stop).await {
+            Ok(connection) => connection,
+            Err(_) if stop.is_cancelled() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let tables = context.health.part("clickhouse-tables");
+    let (retention, retry) = (&config.retention, context.retry());
+    if !prepare::until_prepared(&store, retention, &tables, retry, &context.stop).await? {
+        return Ok(());
+    }
+
+    let mut lines = JoinSet::new();
+    let parts = Parts { context: context.clone(), connection, store, observer };
+    lines.spawn(parts.clone().line::<DecisionRow>());
+    lines.spawn(parts.line::<ViolationRow>());
+    let ended = async {
+        while let Some(ended) = lines.join_next().await {
+            ended??;
+        }
+        Ok(())
+    };
+    tokio::pin!(ended);
+    tokio::select! {
+        ended = &mut ended => return ended,
+        () = context.stop.cancelled() => (),
+    }
+    match tokio::time::timeout(config.shutdown.drain, ended).await {
+        Ok(result) => {
+            tracing::info!("sink stopped: everything it was given is stored");
+            result
+        }
+        Err(_) => {
+            tracing::warn!(
+                "the sink had to stop before everything was stored (setting shutdown.drain); \
+                 the rest waits in the stream"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// What lines are made of.
+#[derive(Clone)]
+struct Parts {
+    context: RoleContext,
+    connection: Connection,
+    store: Store,
+    observer: Arc<dyn Observer>,
+}
+
+impl Parts {
+    /// Carries the events of one table.
+    async fn line<R: Line>(self) -> Result<(), SinkError> {
+        let Self { context, connection, store, observer } = self;
+        let config = Arc::clone(&context.config);
+        let label = R::TABLE.label();
+        let part = |what: &str| context.health.part(format!("{what}-{label}"));
+
+        let subjects = Subjects::new(&config.nats.subject_prefix);
+        let settings = consumer_settings(&config, label, R::filter(&subjects));
+        let consumer = Consumer::new(&connection, settings);
+        let acks = consumer.acks(config.nats.request_timeout);
+        let in_flight = Arc::new(InFlight::new(acks, config.sink.ack_wait));
+        let (desk, letters) = Desk::new(R::TABLE);
+        let (batches, collected) = mpsc::channel(1);
+
+        let clerk = Clerk {
+            dead_letters: DeadLetters::new(&connection, subjects.clone(), &config.stream.name),
+            in_flight: Arc::clone(&in_flight),
+            health: part("dead-letters"),
+            retry: context.retry(),
+        };
+        let inserter = Inserter {
+            store,
+            retention: config.retention.clone(),
+            in_flight: Arc::clone(&in_flight),
+            desk: desk.clone(),
+            observer,
+            health: part("clickhouse"),
+            retry: context.retry(),
+            settings: inserter_settings(&config),
+            marks: Marks::default(),
+        };
+        let collector = Collector {
+            connection,
+            subjects,
+            consumer,
+            in_flight: Arc::clone(&in_flight),
+            desk,
+            batches,
+            health: part("sink"),
+            limits: limits(&config),
+            pending: Pending::default(),
+            context,
+        };
+
+        // Dropping the line ends them all.
+        let keeping = AbortOnDropHandle::new(tokio::spawn(async move { in_flight.keep().await }));
+        let clerk = AbortOnDropHandle::new(tokio::spawn(clerk.run(letters)));
+        let inserter = AbortOnDropHandle::new(tokio::spawn(inserter.run::<R>(collected)));
+        let collector = AbortOnDropHandle::new(tokio::spawn(collector.run()));
+        let mut consumer = collector.await?;
+        inserter.await?;
+        clerk.await?;
+        drop(keeping);
+        consumer.release().await;
+        Ok(())
+    }
+}
+
+fn consumer_settings(config: &Config, label: &str, filter: String) -> ConsumerSettings {
+    let largest = bytes(config.stream.max_message_size);
+    ConsumerSettings {
+        stream: config.stream.name.clone(),
+        name: format!("{}-{label}", config.sink.consumer),
+        filter,
+        ack_wait: config.sink.ack_wait,
+        // One batch is inserted, one is frozen behind it, two are gathered.
+        max_ack_pending: config.sink.batch_rows.saturating_mul(4),
+        takeover: config.sink.takeover,
+        // Above this the client would drop messages before we see them.
+        pull_messages: config.sink.batch_rows.min(config.nats.subscription_capacity / 4).max(1),
+        // A message that doesn't fit is never delivered.
+        pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
+    }
+}
+
+fn inserter_settings(config: &Config) -> Settings {
+    Settings {
+        stale: config.sink.ack_wait.min(config.sink.takeover),
+        unsettled: config.clickhouse.insert_timeout,
+        // An event may have waited a day at its worker before the stream took it.
+        reach: config.stream.max_age + std::time::Duration::from_secs(86_400),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let sink = &config.sink;
+    Limits {
+        rows: sink.batch_rows.max(1),
+        bytes: bytes(sink.batch_bytes).max(1),
+        age: sink.batch_age,
+        remembers: TimeDelta::from_std(config.stream.duplicate_window).unwrap_or(TimeDelta::MAX),
+    }
+}
+
+fn bytes(size: bytesize::ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}

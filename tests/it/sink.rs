@@ -1,0 +1,240 @@
+//! The sink over a real nats-server and ClickHouse's real engine: whatever is killed, each event
+//! becomes one row.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
+mod deaths;
+mod flow;
+mod poison;
+mod proxy;
+mod sharing;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::message::PublishMessage;
+use bytesize::ByteSize;
+use chrono::{DateTime, Utc};
+use clickhouse::Client;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use sluicegate::bus::{self, Subjects};
+use sluicegate::config::Config;
+use sluicegate::domain::Verdict;
+use sluicegate::roles::RoleContext;
+use sluicegate::roles::sink::{Nobody, Observer, SinkError, run_observed};
+use sluicegate::runtime::health::{Health, State};
+use sluicegate::store::Table;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::servers::{ClickHouse, Nats};
+use crate::store::{decision, eventually, outside};
+
+/// A NATS of its own, a database of its own.
+pub(crate) struct Rig {
+    nats: Nats,
+    config: Config,
+    clickhouse: Client,
+    jetstream: jetstream::Context,
+    subjects: Subjects,
+}
+
+/// A sink that runs in this process.
+pub(crate) struct Running {
+    task: JoinHandle<Result<(), SinkError>>,
+    stop: CancellationToken,
+    health: Health,
+}
+
+/// Quick in everything, so that a test sees in seconds what takes minutes.
+fn config(nats: &Nats, clickhouse: &ClickHouse) -> Config {
+    let mut config = Config::default();
+    config.instance.name = "test".into();
+    config.nats.url = nats.url();
+    config.nats.request_timeout = Duration::from_secs(1);
+    config.stream.max_bytes = ByteSize::mib(64);
+    config.stream.dead_letter_max_bytes = ByteSize::mib(8);
+    config.clickhouse = clickhouse.config();
+    config.clickhouse.insert_timeout = Duration::from_secs(5);
+    config.clickhouse.query_timeout = Duration::from_secs(5);
+    config.sink.batch_rows = 50;
+    config.sink.batch_age = Duration::from_millis(50);
+    config.sink.ack_wait = Duration::from_secs(3);
+    config.sink.takeover = Duration::from_secs(2);
+    config.backoff.initial = Duration::from_millis(20);
+    config.backoff.max = Duration::from_millis(250);
+    config
+}
+
+pub(crate) async fn rig() -> Rig {
+    rig_on(ClickHouse::shared(), |_| ()).await
+}
+
+pub(crate) async fn rig_on(clickhouse: &ClickHouse, change: impl FnOnce(&mut Config)) -> Rig {
+    let nats = Nats::start();
+    let mut config = config(&nats, clickhouse);
+    change(&mut config);
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let rig = Rig {
+        clickhouse: outside(&config.clickhouse),
+        jetstream: jetstream::new(client),
+        subjects: Subjects::new(&config.nats.subject_prefix),
+        nats,
+        config,
+    };
+    rig.ensure_streams().await;
+    rig
+}
+
+impl Rig {
+    async fn ensure_streams(&self) {
+        let (health, stop) = (Health::default().part("x"), CancellationToken::new());
+        let retry = sluicegate::roles::retry_policy(&self.config.backoff);
+        let connection = bus::connect(&self.config.nats, "t", "t", retry, &health, &stop);
+        let connection = connection.await.unwrap();
+        bus::stream::ensure(&connection, &self.config.stream, &self.subjects).await.unwrap();
+    }
+
+    pub(crate) fn sink(&self) -> Running {
+        self.observed(Arc::new(Nobody))
+    }
+
+    pub(crate) fn observed(&self, observer: Arc<dyn Observer>) -> Running {
+        let (stop, health) = (CancellationToken::new(), Health::default());
+        let context = RoleContext {
+            config: Arc::new(self.config.clone()),
+            name: "test".into(),
+            health: health.clone(),
+            stop: stop.clone(),
+        };
+        Running { task: tokio::spawn(run_observed(context, observer)), stop, health }
+    }
+
+    /// Publishes as a worker does: with the event's id, until the stream says it has it.
+    pub(crate) async fn publish(&self, subject: &str, id: &str, payload: Vec<u8>) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let message = PublishMessage::build().message_id(id).payload(payload.clone().into());
+            let sent = self.jetstream.send_publish(subject.to_owned(), message).await;
+            if let Ok(pending) = sent
+                && pending.await.is_ok()
+            {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "can't publish");
+        }
+    }
+
+    pub(crate) async fn decide(&self, change: &Value) -> Uuid {
+        let event = decision(change);
+        let subject = self.subjects.decision(Verdict::Deny, &event.action);
+        self.publish(&subject, &event.id.to_string(), serde_json::to_vec(&event).unwrap()).await;
+        event.id
+    }
+
+    /// That many decisions of now.
+    pub(crate) async fn decisions(&self, count: usize) -> BTreeSet<Uuid> {
+        let mut ids = BTreeSet::new();
+        for _ in 0..count {
+            ids.insert(self.decide(&json!({"timestamp": Utc::now()})).await);
+        }
+        ids
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> u64 {
+        let query = self.clickhouse.query_raw(sql).fetch_one::<u64>();
+        query.await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    async fn ids(&self, sql: &str) -> Vec<Uuid> {
+        let rows = self.clickhouse.query_raw(sql).fetch_all::<String>().await.unwrap_or_default();
+        rows.iter().map(|id| id.parse().unwrap()).collect()
+    }
+
+    /// Waits until these are in and everything is acknowledged, then counts copies. `FINAL` is not
+    /// needed: not even unmerged copies are there.
+    pub(crate) async fn stored_once(&self, ids: &BTreeSet<Uuid>) {
+        let all = "SELECT toString(id) FROM policy_decisions";
+        eventually("every decision is stored", async || {
+            self.ids(all).await.iter().copied().collect::<BTreeSet<_>>().is_superset(ids)
+        })
+        .await;
+        self.settled("decisions").await;
+        let mut found = self.ids(all).await;
+        found.sort();
+        let expected: Vec<Uuid> = ids.iter().copied().collect();
+        assert_eq!(found.len(), expected.len(), "copies");
+        assert_eq!(found, expected);
+    }
+
+    async fn info(&self, table: &str) -> Option<jetstream::consumer::Info> {
+        let stream = self.jetstream.get_stream(&self.config.stream.name).await.ok()?;
+        let name = format!("{}-{table}", self.config.sink.consumer);
+        stream.consumer_info(name).await.ok()
+    }
+
+    /// Waits until the consumer has nothing left to deliver or to hear of.
+    pub(crate) async fn settled(&self, table: &str) {
+        eventually("everything is acknowledged", async || {
+            self.info(table).await.is_some_and(|i| i.num_pending == 0 && i.num_ack_pending == 0)
+        })
+        .await;
+    }
+}
+
+impl Running {
+    /// Stops in order; everything must be finished then.
+    pub(crate) async fn stopped(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// As sudden as a process can end without ending this one.
+    pub(crate) async fn killed(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
+    /// Waits until a part says that it waits for something with these words.
+    pub(crate) async fn waits_for(&self, part: &str, words: &str) {
+        eventually(&format!("{part} waits for {words}"), async || {
+            let says = self.health.snapshot().get(part).cloned();
+            matches!(says, Some(State::Waiting(what)) if what.contains(words))
+        })
+        .await;
+    }
+
+    pub(crate) async fn ready(&self) {
+        eventually("the sink is ready", async || self.health.is_ready()).await;
+    }
+}
+
+/// Holds every sink that is watched at the point between insert and acknowledgement, for ever.
+#[derive(Default)]
+pub(crate) struct Hold {
+    reached: tokio::sync::Notify,
+}
+
+impl Observer for Hold {
+    fn inserted(&self, table: Table, rows: usize) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if table == Table::Decisions && rows > 0 {
+                self.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+pub(crate) fn time(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
