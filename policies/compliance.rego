@@ -112,7 +112,12 @@ list_setting(name, instead) := words(input.parameters[name]) if {
 
 else := instead
 
-words(list) := {word | some entry in list; word := clean(entry)}
+words(list) := {word |
+	some entry in list
+	is_string(entry)
+	word := lower(trim_space(entry))
+	word != ""
+}
 
 # Approved models ----------------------------------------------------------------------------
 
@@ -192,11 +197,16 @@ deny_reasons contains "review_required" if {
 
 # A review counts when it approves and names somebody other than the agent that asks.
 reviewed if {
-	review := fact("review")
 	review.approved == true
-	reviewer := clean(review.reviewer)
-	not reviewer == clean(fact("agent"))
+	reviewer
+	not self_reviewed
 }
+
+self_reviewed if reviewer == clean(fact("agent"))
+
+reviewer := clean(review.reviewer)
+
+review := fact("review")
 
 # Retention tags -----------------------------------------------------------------------------
 
@@ -236,7 +246,7 @@ matches(name, pattern) if {
 
 # Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
 # request leaves it under `context`.
-fact(name) := value if value := input[name]
+fact(name) := input[name] if input[name] != null
 
 else := input.context[name]
 

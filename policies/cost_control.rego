@@ -95,7 +95,12 @@ list_setting(name, instead) := words(input.parameters[name]) if {
 
 else := instead
 
-words(list) := {word | some entry in list; word := clean(entry)}
+words(list) := {word |
+	some entry in list
+	is_string(entry)
+	word := lower(trim_space(entry))
+	word != ""
+}
 
 # Reasons to deny ----------------------------------------------------------------------------
 
@@ -126,8 +131,7 @@ deny_reasons contains "spend_limit_exceeded" if {
 	some cost in estimated_costs
 	cost > 0
 	cost <= spend_limit_usd
-	is_number(input.usage.spend_usd)
-	input.usage.spend_usd > (spend_limit_usd - cost) + 0.000001
+	spend_usd > (spend_limit_usd - cost) + 0.000001
 }
 
 # Warnings -----------------------------------------------------------------------------------
@@ -150,10 +154,13 @@ warnings contains "spend_not_known" if {
 	spend_limit_usd
 	some cost in estimated_costs
 	cost > 0
-	not is_number(input.usage.spend_usd)
+	not spend_usd
 }
 
 # Money --------------------------------------------------------------------------------------
+
+# What this caller has spent, by the system's own count.
+spend_usd := input.usage.spend_usd if is_number(input.usage.spend_usd)
 
 budget := fact("budget")
 
@@ -200,7 +207,7 @@ matches(name, pattern) if {
 
 # Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
 # request leaves it under `context`.
-fact(name) := value if value := input[name]
+fact(name) := input[name] if input[name] != null
 
 else := input.context[name]
 

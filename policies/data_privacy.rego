@@ -66,7 +66,12 @@ list_setting(name, instead) := words(input.parameters[name]) if {
 
 else := instead
 
-words(list) := {word | some entry in list; word := clean(entry)}
+words(list) := {word |
+	some entry in list
+	is_string(entry)
+	word := lower(trim_space(entry))
+	word != ""
+}
 
 # Reasons to deny ----------------------------------------------------------------------------
 
@@ -111,16 +116,12 @@ fields := ["path", "file_path", "file", "filename", "paths", "files"]
 
 paths contains clean(input.resource)
 
-paths contains path if {
-	some field in fields
-	path := clean(input.resource[field])
-}
+paths contains clean(input.resource[field]) if some field in fields
 
-paths contains path if {
+paths contains clean(entry) if {
 	some field in fields
 	is_array(input.resource[field])
 	some entry in array.slice(input.resource[field], 0, most_paths)
-	path := clean(entry)
 }
 
 # Evaluation is bounded, so a very long list is not looked at to its end.

@@ -79,7 +79,7 @@ estimated_costs contains as_number(fact("estimated_cost"))
 
 # What the caller said about the call. Sluicegate puts every key of `context` at the top of the
 # input; a tool that evaluates a bare request leaves it under `context`.
-fact(name) := value if value := input[name]
+fact(name) := input[name] if input[name] != null
 
 else := input.context[name]
 

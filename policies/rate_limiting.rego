@@ -104,7 +104,7 @@ counted_over_shorter_window if {
 
 # Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
 # request leaves it under `context`.
-fact(name) := value if value := input[name]
+fact(name) := input[name] if input[name] != null
 
 else := input.context[name]
 

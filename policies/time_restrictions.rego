@@ -87,31 +87,30 @@ settings_readable if {
 # Reasons to deny ----------------------------------------------------------------------------
 
 deny_reasons contains "outside_business_hours" if {
-	restricted
-	settings_readable
-	timestamp_readable
+	not exempt
+	moment
 	not within_business_hours
-}
-
-restricted if {
-	is_array(actions)
-	count(actions) <= 100
-	some entry in actions
-	plain(entry) == plain(input.action)
-}
-
-restricted if {
-	is_array(actions)
-	count(actions) == 0
 }
 
 # Warnings -----------------------------------------------------------------------------------
 
-warnings contains "business_hours_not_checked" if not settings_readable
-
 warnings contains "business_hours_not_checked" if {
-	restricted
-	not timestamp_readable
+	not exempt
+	not moment
+}
+
+# Which actions are meant --------------------------------------------------------------------
+
+exempt if {
+	is_array(actions)
+	count(actions) > 0
+	count(actions) <= 100
+	not listed_action
+}
+
+listed_action if {
+	some entry in actions
+	plain(entry) == plain(input.action)
 }
 
 # Business hours -----------------------------------------------------------------------------
@@ -119,37 +118,38 @@ warnings contains "business_hours_not_checked" if {
 # Times of day are written HH:MM, so comparing them as text compares them as times.
 # The start is inside, the end is outside.
 within_business_hours if {
-	start < end
 	is_business_day(today)
+	start < end
 	time_of_day >= start
 	time_of_day < end
 }
 
 # Hours that run past midnight, such as 22:00 to 06:00: the evening belongs to today ...
 within_business_hours if {
-	start >= end
 	is_business_day(today)
+	start >= end
 	time_of_day >= start
 }
 
 # ... and the morning to the day on which they began.
 within_business_hours if {
-	start >= end
 	is_business_day(day_before[today])
+	start >= end
 	time_of_day < end
 }
 
-is_business_day(_) if count(weekdays) == 0
-
 is_business_day(day) if day in business_days
+
+is_business_day(_) if count(business_days) == 0
 
 # The moment of the call ---------------------------------------------------------------------
 
 # The time comes from the input, never from the clock of the machine that evaluates: so a
-# recorded call can be replayed, and all workers agree.
+# recorded call can be replayed, and all workers agree. Without readable settings and a readable
+# time there is no moment, and nothing is denied.
 moment := [time.parse_rfc3339_ns(input.timestamp), time_zone] if {
+	settings_readable
 	timestamp_readable
-	time_zone in known_time_zones
 }
 
 today := time.weekday(moment)
@@ -162,7 +162,9 @@ clock := time.clock(moment)
 
 business_days := {day_names[plain(entry)] | some entry in weekdays}
 
-unknown_weekdays := [entry | some entry in weekdays; not day_names[plain(entry)]]
+unknown_weekdays := [entry | some entry in weekdays; not is_weekday(entry)]
+
+is_weekday(entry) if day_names[plain(entry)]
 
 plain(entry) := lower(trim_space(entry)) if is_string(entry)
 
@@ -206,7 +208,6 @@ is_clock_time(text) if {
 # A timestamp reads 2026-03-02T10:00:00Z, with or without a fraction of a second, and may end in
 # an offset such as +01:00 instead of Z.
 timestamp_readable if {
-	is_string(input.timestamp)
 	startswith(timestamp_shape, "0000-00-00T00:00:00")
 	timestamp_ending in {"Z", "+00:00", "-00:00"}
 	day_exists(substring(input.timestamp, 0, 4), substring(input.timestamp, 5, 2), substring(input.timestamp, 8, 2))
@@ -216,7 +217,7 @@ timestamp_readable if {
 	offset_exists
 }
 
-timestamp_shape := shape(input.timestamp)
+timestamp_shape := shape(input.timestamp) if is_string(input.timestamp)
 
 # What follows the seconds, without the fraction.
 timestamp_ending := trim_left(substring(timestamp_shape, 20, -1), "0") if {
@@ -228,6 +229,7 @@ else := substring(timestamp_shape, 19, -1)
 offset_exists if endswith(timestamp_shape, "Z")
 
 offset_exists if {
+	count(timestamp_shape) > 20
 	offset := substring(input.timestamp, count(input.timestamp) - 5, 5)
 	substring(offset, 0, 2) < "24"
 	substring(offset, 3, 2) < "60"

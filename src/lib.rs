@@ -3,9 +3,11 @@
 //! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
 
 pub mod bus;
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod domain;
+pub mod embedded;
 pub mod engine;
 pub mod roles;
 pub mod runtime;

@@ -2,13 +2,15 @@
 //! health of the connection up to date.
 
 use std::path::Path;
+use std::time::Duration;
 
+use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectOptions, Event};
 use tokio_util::sync::CancellationToken;
 
 use super::error::BusError;
 use crate::config::Nats;
-use crate::runtime::health::Reporter;
+use crate::runtime::health::{Health, Reporter};
 use crate::runtime::metrics;
 use crate::runtime::retry::{Retry, RetryPolicy};
 
@@ -43,6 +45,36 @@ impl Connection {
         Ok(Subscription { subscriber })
     }
 
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, or not in time.
+    pub async fn request(
+        &self,
+        subject: &str,
+        payload: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Answered, BusError> {
+        let request = async_nats::Request::new().payload(payload.into()).timeout(Some(timeout));
+        let message = self.client.send_request(subject.to_owned(), request).await.map_err(
+            |error| match error.kind() {
+                RequestErrorKind::NoResponders => {
+                    BusError::NoResponders { subject: subject.to_owned() }
+                }
+                RequestErrorKind::TimedOut => {
+                    BusError::TimedOut { subject: subject.to_owned(), timeout }
+                }
+                _ => BusError::request("request", &error),
+            },
+        )?;
+        let error_code = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get("Nats-Service-Error-Code"))
+            .map(|code| code.as_str().to_owned());
+        Ok(Answered { payload: message.payload, error_code })
+    }
+
     /// Publishes without the guarantees of a stream.
     ///
     /// # Errors
@@ -61,6 +93,33 @@ impl Connection {
     }
 }
 
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The body.
+    pub payload: bytes::Bytes,
+    /// The code of a service error, where the answer is one.
+    pub error_code: Option<String>,
+}
+
+/// Connects now or not at all: for commands, where a person waits.
+///
+/// # Errors
+/// When the server can't be reached, or a setting makes any connection impossible.
+pub async fn connect_once(settings: &Nats, role: &str) -> Result<Connection, BusError> {
+    let health = Health::default().part(role);
+    let name = format!("sluicegate-{role}");
+    let client = options(settings, name, health)?
+        .connect(servers(settings))
+        .await
+        .map_err(|error| BusError::Connect { url: settings.url.clone(), reason: reason(&error) })?;
+    Ok(Connection { client, url: settings.url.clone() })
+}
+
+fn servers(settings: &Nats) -> Vec<&str> {
+    settings.url.split(',').map(str::trim).collect()
+}
+
 /// Connects, however long it takes: until the server is there, the part of the health says what
 /// it waits for. `role` names the connection on the server.
 ///
@@ -77,9 +136,8 @@ pub async fn connect(
     let mut retry = Retry::new(retry);
     loop {
         let options = options(settings, format!("sluicegate-{role}-{name}"), health.clone())?;
-        let servers: Vec<&str> = settings.url.split(',').map(str::trim).collect();
         let reason = tokio::select! {
-            connected = options.connect(servers) => match connected {
+            connected = options.connect(servers(settings)) => match connected {
                 Ok(client) => {
                     health.ready();
                     return Ok(Connection { client, url: settings.url.clone() });

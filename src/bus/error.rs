@@ -46,6 +46,22 @@ pub enum BusError {
         /// What came back.
         reason: String,
     },
+    /// Nobody answers on a subject.
+    #[error(
+        "nobody answers on {subject}; is a worker running? (`sluicegate worker`, or `make up`)"
+    )]
+    NoResponders {
+        /// The NATS subject.
+        subject: String,
+    },
+    /// No answer within the time.
+    #[error("no answer on {subject} within {timeout:?}")]
+    TimedOut {
+        /// The NATS subject.
+        subject: String,
+        /// How long was waited.
+        timeout: std::time::Duration,
+    },
     /// The event is larger than the server or the stream takes.
     #[error("an event of {bytes} bytes for {subject} is larger than the server takes")]
     TooLarge {
@@ -61,7 +77,10 @@ impl BusError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Request { .. } => true,
+            Self::Connect { .. }
+            | Self::Request { .. }
+            | Self::NoResponders { .. }
+            | Self::TimedOut { .. } => true,
             Self::Stream { transient, .. } => *transient,
             Self::Setting { .. } | Self::NoJetStream { .. } | Self::TooLarge { .. } => false,
         }

@@ -10,7 +10,7 @@ pub mod responder;
 pub mod stream;
 pub mod subjects;
 
-pub use connection::{Connection, connect};
+pub use connection::{Answered, Connection, Subscription, connect, connect_once};
 pub use error::BusError;
 pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
 pub use responder::{Incoming, Kind, Responder};

@@ -2,13 +2,14 @@
 //! bound, and keeps and retries what was not acknowledged, always under the same message id.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
-use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
+use async_nats::jetstream::context::{ContextBuilder, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::{Notify, Semaphore};
@@ -97,11 +98,12 @@ impl Recorder {
             return false;
         }
         let start = Instant::now();
-        let unsent = inner.publish_all(record.events, false).await;
+        let (unsent, reason) = inner.publish_all(record.events, false).await;
         metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
         if unsent.is_empty() {
             return true;
         }
+        tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
         inner.backlog.push(unsent);
         false
     }
@@ -134,13 +136,13 @@ impl Recorder {
                 inner.backlog.filled.notified().await;
                 continue;
             }
-            let unsent = inner.publish_all(batch, true).await;
+            let (unsent, reason) = inner.publish_all(batch, true).await;
             let failed = !unsent.is_empty();
             inner.backlog.settle(count, unsent);
             if failed {
+                // Without the number of events, which would make each message a new one.
                 inner.health.waiting(format!(
-                    "the audit stream: {} events are kept and will be sent again",
-                    inner.backlog.len()
+                    "the audit stream does not take events, they are kept and sent again: {reason}"
                 ));
                 tokio::time::sleep(retry.next_delay()).await;
             } else {
@@ -151,33 +153,53 @@ impl Recorder {
 }
 
 impl Inner {
-    /// Publishes all, then awaits all acknowledgements; gives back what was not acknowledged.
-    async fn publish_all(&self, events: Vec<Outgoing>, again: bool) -> Vec<Outgoing> {
+    /// Publishes all, then awaits all acknowledgements; gives back what was not acknowledged, and
+    /// why the last of it wasn't.
+    async fn publish_all(&self, events: Vec<Outgoing>, again: bool) -> (Vec<Outgoing>, String) {
         let attempts = events.into_iter().map(|event| async move {
             match self.publish(&event, again).await {
-                Ok(()) => None,
-                Err(()) => {
+                Sent::Acknowledged => None,
+                Sent::Unknown(reason) => {
                     metrics::audit_publish_failures().increment(1);
-                    Some(event)
+                    Some((event, reason))
+                }
+                Sent::Never(reason) => {
+                    metrics::audit_publish_failures().increment(1);
+                    tracing::error!(
+                        id = event.id,
+                        subject = event.subject,
+                        bytes = event.payload.len(),
+                        "an event can never be stored and is given up: {reason}"
+                    );
+                    None
                 }
             }
         });
-        join_all(attempts).await.into_iter().flatten().collect()
+        let mut last = String::new();
+        let unsent = join_all(attempts).await.into_iter().flatten().map(|(event, reason)| {
+            last = reason;
+            event
+        });
+        (unsent.collect(), last)
     }
 
-    async fn publish(&self, event: &Outgoing, again: bool) -> Result<(), ()> {
+    async fn publish(&self, event: &Outgoing, again: bool) -> Sent {
         let permit = tokio::time::timeout(self.settings.timeout, self.in_flight.acquire());
-        let Ok(Ok(_permit)) = permit.await else { return Err(()) };
+        let Ok(Ok(_permit)) = permit.await else {
+            return Sent::Unknown("too many events await their acknowledgement".to_owned());
+        };
         let mut message =
             PublishMessage::build().payload(event.payload.clone()).message_id(event.id.as_str());
         if let Some(traceparent) = &event.traceparent {
             message = message.header("traceparent", traceparent.as_str());
         }
+        metrics::audit_in_flight().increment(1.0);
         let sent = self.context.send_publish(event.subject.clone(), message).await;
         let acknowledged = match sent {
             Ok(pending) => pending.await,
             Err(error) => Err(error),
         };
+        metrics::audit_in_flight().decrement(1.0);
         match acknowledged {
             Ok(ack) => {
                 if ack.duplicate && !again {
@@ -188,19 +210,35 @@ impl Inner {
                          audit events"
                     );
                 }
-                Ok(())
+                Sent::Acknowledged
             }
-            Err(error) => {
-                let subject = &event.subject;
-                match error.kind() {
-                    PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {
-                        tracing::debug!(subject, %error, "not acknowledged; kept");
-                    }
-                    _ => tracing::warn!(subject, %error, "not acknowledged; kept"),
-                }
-                Err(())
-            }
+            Err(error) => failed(&error),
         }
+    }
+}
+
+/// What became of one attempt to publish.
+enum Sent {
+    /// The stream has it.
+    Acknowledged,
+    /// Nobody knows, or it was refused for now: it must be sent again under the same id.
+    Unknown(String),
+    /// It can't be stored, however often it is sent: sending it again would only stop the others.
+    Never(String),
+}
+
+/// A failed publish is an unknown publish, unless the message itself is what is refused.
+fn failed(error: &PublishError) -> Sent {
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    let reason = format!("{error}{source}");
+    let too_large = error
+        .source()
+        .and_then(|source| source.downcast_ref::<jetstream::Error>())
+        .is_some_and(|e| e.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM);
+    if too_large || error.kind() == PublishErrorKind::MaxPayloadExceeded {
+        Sent::Never(reason)
+    } else {
+        Sent::Unknown(reason)
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Instance {
 pub struct Nats {
     /// Server URLs, separated by commas.
     pub url: String,
-    /// First token of every NATS subject of the product.
+    /// What every NATS subject of the product begins with: a name, or several joined by dots.
     pub subject_prefix: String,
     /// Queue group that shares the checks between workers.
     pub queue_group: String,
@@ -165,17 +165,6 @@ pub enum Acknowledge {
     Off,
 }
 
-/// What a check gets when its event can't be recorded in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnUnavailable {
-    /// The decision, marked `audit: "pending"`; the event is kept and retried.
-    #[default]
-    Allow,
-    /// A refusal: what can't be recorded is not permitted.
-    Deny,
-}
-
 /// When a decision counts as recorded, and what happens when it can't be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -191,8 +180,6 @@ pub struct Audit {
     pub retry_queue: usize,
     /// Bytes of the events that may wait in memory to be sent again.
     pub retry_queue_bytes: ByteSize,
-    /// What a check gets when its event can't be recorded in time.
-    pub on_unavailable: OnUnavailable,
 }
 
 impl Default for Audit {
@@ -203,7 +190,6 @@ impl Default for Audit {
             max_in_flight: 8_192,
             retry_queue: 100_000,
             retry_queue_bytes: ByteSize::mib(256),
-            on_unavailable: OnUnavailable::Allow,
         }
     }
 }
@@ -422,6 +408,8 @@ impl Default for Retention {
 pub struct Http {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Whether `listen` may be an address other than loopback: there is no sign-in yet, so whoever reaches it may change policies.
+    pub allow_remote: bool,
     /// Bytes of the largest request body.
     pub max_body: ByteSize,
     /// How long one request may take.
@@ -433,6 +421,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8181)),
+            allow_remote: false,
             max_body: ByteSize::mib(1),
             request_timeout: Duration::from_secs(10),
         }
@@ -493,11 +482,21 @@ pub struct Telemetry {
     pub log: String,
     /// How log lines look.
     pub format: LogFormat,
+    /// Address where a worker or sink of its own shows `/livez`, `/readyz` and `/metrics`; empty for nowhere. The console shows them on `http.listen`.
+    pub listen: String,
+}
+
+impl Telemetry {
+    /// The address of `listen`, if it is set.
+    #[must_use]
+    pub fn listen_address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".into(), format: LogFormat::Text }
+        Self { log: "info,async_nats=warn".into(), format: LogFormat::Text, listen: String::new() }
     }
 }
 

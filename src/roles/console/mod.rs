@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use routes::{Shown, router};
 
+/// The part of the health that is ready once HTTP is answered.
+pub const PART: &str = "http";
+
 /// Why the HTTP server ends before it is told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {

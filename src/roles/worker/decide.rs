@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -144,7 +144,7 @@ impl Decider {
         traceparent: Option<String>,
         evaluator: &mut Evaluator,
     ) -> Answer {
-        let timestamp = Utc::now();
+        let timestamp = Utc::now().trunc_subsecs(6);
         let start = Instant::now();
         let mismatch = agent.is_some_and(|agent| bind_agent(&mut request, agent));
         let identity = request.identity();

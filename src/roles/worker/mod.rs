@@ -27,6 +27,9 @@ use crate::contract::RequestFault;
 use crate::runtime::metrics::{self, CheckOutcome};
 use crate::runtime::retry::Retry;
 
+/// The part of the health that is ready once checks are taken.
+pub const PART: &str = "checks";
+
 /// Why a worker ends before it is told to.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -81,6 +84,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
     spawn_until(&background, recorder.clone().work_off());
+    spawn_until(&background, keep_streams(context.clone(), recording.clone(), recorder.clone()));
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
 
     let largest = recording.max_payload().min(bytes(config.stream.max_message_size));
@@ -88,7 +92,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         Decider::new(&config, &context.name, policies.clone(), usage, subjects.clone(), largest);
     let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
 
-    let health = context.health.part("checks");
+    let health = context.health.part(PART);
     let mut responder =
         Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
     health.ready();
@@ -159,6 +163,22 @@ async fn ensure_streams(
         tokio::select! {
             () = tokio::time::sleep(retry.next_delay()) => (),
             () = context.stop.cancelled() => (),
+        }
+    }
+}
+
+/// While events can't be stored, makes sure that there is a stream to store them in: somebody may
+/// have deleted it, or the server lost its data.
+async fn keep_streams(context: RoleContext, connection: Connection, recorder: Recorder) {
+    let subjects = Subjects::new(&context.config.nats.subject_prefix);
+    let mut ticks = tokio::time::interval(context.config.backoff.max);
+    loop {
+        ticks.tick().await;
+        if recorder.backlog() > 0
+            && let Err(error) =
+                bus::stream::ensure(&connection, &context.config.stream, &subjects).await
+        {
+            tracing::warn!(%error, "the audit stream can't be brought back");
         }
     }
 }

@@ -1,0 +1,53 @@
+//! Exit codes, documented in `sluicegate --help`.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done; for `check`: allowed.
+    Ok,
+    /// Something failed.
+    Failed,
+    /// `check`: denied.
+    Denied,
+    /// `check`: the worker could not read the request.
+    Refused,
+    /// Nobody answered: no worker, or no server.
+    Unavailable,
+    /// The command line is wrong (sysexits: EX_USAGE).
+    Usage,
+    /// The configuration is wrong (sysexits: EX_CONFIG).
+    Config,
+}
+
+impl Exit {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Denied => 2,
+            Self::Refused => 3,
+            Self::Unavailable => 4,
+            Self::Usage => 64,
+            Self::Config => 78,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// What `--help` says of them.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0   done; for `check`: allowed
+  1   something failed
+  2   `check`: denied
+  3   `check`: the worker could not read the request
+  4   nobody answered: no worker, or no server
+  64  the command line is wrong
+  78  the configuration is wrong";

@@ -1,0 +1,175 @@
+//! The command line: one file for each command. The only place that uses anyhow and exit codes.
+
+mod audit;
+mod bench;
+mod check;
+mod config;
+mod exit;
+mod health;
+mod migrate;
+mod print;
+mod serve;
+mod tail;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::exit::Exit;
+use crate::bus::BusError;
+use crate::config::{ConfigError, Loaded, LogFormat, Override, Sources, load};
+use crate::runtime::telemetry;
+
+/// Policy enforcement for fleets of autonomous agents: before a sensitive operation an agent asks
+/// "may I?"; every decision is recorded before it is answered.
+#[derive(Parser)]
+#[command(name = "sluicegate", version, after_help = exit::HELP, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args)]
+struct Global {
+    /// Configuration file [default: config/sluicegate.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Configuration")]
+    config: Option<PathBuf>,
+    /// Also read sluicegate.PROFILE.toml beside the configuration file
+    #[arg(long, global = true, value_name = "PROFILE", help_heading = "Configuration")]
+    profile: Option<String>,
+    /// Set any key of the configuration; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Configuration")]
+    set: Vec<String>,
+    /// NATS servers, separated by commas [key nats.url]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Configuration")]
+    nats_url: Option<String>,
+    /// ClickHouse's HTTP interface [key clickhouse.url]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Configuration")]
+    clickhouse_url: Option<String>,
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything on this machine: NATS, ClickHouse, worker, sink, console
+    Up(up::Up),
+    /// Run worker, sink and console in one process, against configured servers
+    Serve,
+    /// Run a worker: decides checks; run several to share the load
+    Worker,
+    /// Run a sink: carries the audit stream to ClickHouse
+    Sink,
+    /// Run the console: HTTP with health and metrics
+    Console,
+    /// Ask "may I?" once and show the decision
+    Check(check::Check),
+    /// List recent decisions from ClickHouse
+    Audit(audit::Audit),
+    /// Follow decisions and violations as they happen
+    Tail(tail::Tail),
+    /// Bring ClickHouse's tables up to date
+    Migrate,
+    /// Show the merged configuration and where each value came from
+    Config(config::ConfigCommand),
+    /// Ask a running process whether it is ready; for health checks of containers
+    Health(health::HealthCommand),
+    /// Measure speed, beside a baseline from the same run
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Nothing can be done where even this can't be printed.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let exit = exit_of(&error);
+            print::error(&error);
+            exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let loaded = load(&sources(&cli.global)?)?;
+    let json = cli.global.json;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        match cli.command {
+            Command::Config(command) => config::run(&command, &loaded, json),
+            Command::Check(command) => check::run(command, &loaded.config, json).await,
+            Command::Audit(command) => audit::run(command, &loaded.config, json).await,
+            Command::Tail(command) => tail::run(command, &loaded.config, json).await,
+            Command::Health(command) => health::run(&command, &loaded.config, json).await,
+            Command::Bench(command) => bench::run(command, &loaded.config, json).await,
+            Command::Migrate => migrate::run(&loaded.config, json).await,
+            Command::Up(command) => {
+                logs(&loaded)?;
+                up::run(command, loaded.config).await
+            }
+            Command::Serve => served(loaded, &serve::ALL).await,
+            Command::Worker => served(loaded, &[serve::Role::Worker]).await,
+            Command::Sink => served(loaded, &[serve::Role::Sink]).await,
+            Command::Console => served(loaded, &[serve::Role::Console]).await,
+        }
+    })
+}
+
+async fn served(loaded: Loaded, roles: &[serve::Role]) -> anyhow::Result<Exit> {
+    logs(&loaded)?;
+    serve::run(loaded.config, roles).await
+}
+
+fn logs(loaded: &Loaded) -> anyhow::Result<()> {
+    let settings = &loaded.config.telemetry;
+    telemetry::init(&settings.log, settings.format == LogFormat::Json)?;
+    Ok(())
+}
+
+fn sources(global: &Global) -> Result<Sources, ConfigError> {
+    let mut overrides: Vec<Override> = Vec::new();
+    if let Some(url) = &global.nats_url {
+        overrides.push(Override::new("--nats-url", "nats.url", url));
+    }
+    if let Some(url) = &global.clickhouse_url {
+        overrides.push(Override::new("--clickhouse-url", "clickhouse.url", url));
+    }
+    for set in &global.set {
+        overrides.push(set.parse()?);
+    }
+    Ok(Sources {
+        file: global.config.clone(),
+        profile: global.profile.clone(),
+        overrides,
+        ..Sources::from_process()?
+    })
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.downcast_ref::<ConfigError>().is_some() {
+        return Exit::Config;
+    }
+    match error.downcast_ref::<BusError>() {
+        Some(
+            BusError::Connect { .. } | BusError::NoResponders { .. } | BusError::TimedOut { .. },
+        ) => Exit::Unavailable,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,90 @@
+//! `sluicegate up`: everything on this machine, in the foreground.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::print::{self, DIM, GOOD, STRONG, styled};
+use super::serve;
+use crate::config::Config;
+use crate::embedded::Stack;
+use crate::runtime::health::Health;
+use crate::runtime::shutdown;
+
+/// Start everything on this machine
+#[derive(Args)]
+pub(crate) struct Up {
+    /// Say nothing on standard output once it runs
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
+    let start = Instant::now();
+    let stop = shutdown::on_signal()?;
+    let health = Health::default();
+    serve::expect_parts(&health, &serve::ALL);
+    // The port first: nothing has to be ended again when it is taken.
+    let listener = serve::listener(&config, &serve::ALL).await?;
+    let stack = tokio::select! {
+        stack = Stack::start(&config, health.clone(), stop.clone()) => stack?,
+        () = stop.cancelled() => return Ok(Exit::Ok),
+    };
+    let config = Arc::new(config);
+    let roles = serve::roles_until(
+        Arc::clone(&config),
+        &serve::ALL,
+        health.clone(),
+        stop.clone(),
+        listener,
+    );
+    let announce = async {
+        while !health.is_ready() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        if !command.quiet {
+            welcome(&config, &stack, start);
+        }
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        outcome = roles => outcome,
+        () = announce => Ok(Exit::Ok),
+    };
+    stack.stop(config.shutdown.drain).await;
+    tracing::info!("everything has ended; the data stay in {}", config.embedded.data.display());
+    outcome
+}
+
+fn welcome(config: &Config, stack: &Stack, start: Instant) {
+    let line = |name: &str, place: &str, what: &str| {
+        let place = styled(STRONG, format!("{place:<30}"));
+        print::line(format!("  {name:<11} {place} {}", styled(DIM, what)));
+    };
+    print::line("");
+    let seconds = start.elapsed().as_secs_f64();
+    print::line(format!("{} in {seconds:.1} s", styled(GOOD, "Sluicegate is up")));
+    line("NATS", &config.nats.url, stack.nats_description());
+    line("ClickHouse", &config.clickhouse.url, stack.clickhouse_description());
+    line("HTTP", &format!("http://{}", config.http.listen), "/readyz /metrics");
+    line("data", &config.embedded.data.display().to_string(), "survive a restart");
+    let policies = config.policies.folder.join("policies.toml");
+    line("policies", &policies.display().to_string(), "edit it: changes are live at once");
+    print::line("");
+    print::line("Try in another terminal:");
+    let program = std::env::args().next().unwrap_or_else(|| "sluicegate".to_owned());
+    let defaults = Config::default();
+    let unless = |flag: &str, is: &str, default: &str| {
+        if is == default { String::new() } else { format!(" {flag} {is}") }
+    };
+    let nats = unless("--nats-url", &config.nats.url, &defaults.nats.url);
+    let clickhouse = unless("--clickhouse-url", &config.clickhouse.url, &defaults.clickhouse.url);
+    print::line(format!("  {program} check{nats} --action llm_call --resource model=gpt-4 \\"));
+    print::line("      --context estimated_cost=1.0 --context budget.remaining_usd=0.5 \\");
+    print::line("      --package cmbagent.cost_control");
+    print::line(format!("  {program} audit{clickhouse}"));
+    print::line("");
+    print::line(styled(DIM, "Ctrl-C finishes what was accepted and ends everything."));
+}

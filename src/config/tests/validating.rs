@@ -1,0 +1,136 @@
+//! Values that are of the right kind and still can't be used.
+
+use super::*;
+use crate::config::validate::findings;
+
+/// The keys named by the only problem of this override of the defaults.
+fn refused_keys(overrides: &[&str]) -> String {
+    let error = load(&set(overrides)).expect_err(&format!("{overrides:?}"));
+    assert_eq!(error.problems().len(), 1, "{overrides:?}: {error}");
+    let problem = &error.problems()[0];
+    assert!(!problem.places.is_empty() && !problem.way_out.is_empty(), "{problem}");
+    problem.what.clone()
+}
+
+#[test]
+fn every_number_is_bounded() {
+    for key in keys() {
+        let wrong: &[&str] = match key.kind {
+            Kind::Count => &["0", "18446744073709551615"],
+            Kind::Factor => &["0", "0.99", "inf", "nan", "1e9"],
+            Kind::Span => &["0s", "1000years"],
+            Kind::Size => &["0B", "15EiB"],
+            _ => &[],
+        };
+        for value in wrong.iter().filter(|v| (key.path, **v) != ("worker.evaluation_threads", "0"))
+        {
+            let error = load(&set(&[&format!("{}={value}", key.path)])).expect_err(key.path);
+            assert!(error.to_string().contains(&format!("`{}` is ", key.path)), "{value}: {error}");
+        }
+    }
+}
+
+#[test]
+fn names_that_others_must_accept() {
+    for (set, named) in [
+        ("nats.subject_prefix=", "nats.subject_prefix"),
+        ("nats.subject_prefix=a..b", "nats.subject_prefix"),
+        ("nats.subject_prefix=a.*", "nats.subject_prefix"),
+        ("nats.subject_prefix=a b", "nats.subject_prefix"),
+        ("nats.subject_prefix=$JS", "nats.subject_prefix"),
+        ("nats.subject_prefix=.a", "nats.subject_prefix"),
+        ("nats.queue_group=a.b", "nats.queue_group"),
+        ("stream.name=A B", "stream.name"),
+        ("stream.name=A.B", "stream.name"),
+        ("stream.name=", "stream.name"),
+        ("stream.dead_letter_name=a/b", "stream.dead_letter_name"),
+        ("stream.dead_letter_name=POLICY_AUDIT", "both"),
+        ("sink.consumer=a>", "sink.consumer"),
+        ("nats.reply_prefixes=", "nats.reply_prefixes"),
+        ("nats.reply_prefixes=_INBOX", "nats.reply_prefixes"),
+        ("nats.reply_prefixes=$JS.", "nats.reply_prefixes"),
+        ("nats.reply_prefixes=_INBOX.>.", "nats.reply_prefixes"),
+        ("nats.reply_prefixes=policy.", "the product's own subjects"),
+        ("nats.reply_prefixes=policy.decision.", "the product's own subjects"),
+        ("nats.url=", "nats.url"),
+        ("nats.url=nats://a,", "nats.url"),
+        ("nats.url=nats://a,b:4222", "nats.url"),
+        ("nats.url=http://a", "nats.url"),
+        ("nats.url=ws://a", "nats.url"),
+        ("clickhouse.url=nats://a", "clickhouse.url"),
+        ("clickhouse.url=http://a/db", "clickhouse.url"),
+        ("clickhouse.database=a-b", "clickhouse.database"),
+        ("clickhouse.database=1a", "clickhouse.database"),
+        ("clickhouse.user=", "clickhouse.user"),
+        ("telemetry.log=", "telemetry.log"),
+        ("telemetry.listen=9464", "telemetry.listen"),
+        ("telemetry.log=a=b=c", "telemetry.log"),
+        ("telemetry.log=inof", "no level"),
+    ] {
+        let what = refused_keys(&[set]);
+        assert!(what.contains(named), "{set}: {what}");
+    }
+    for fine in [
+        "nats.subject_prefix=acme.policy",
+        "nats.reply_prefixes=policyx.,_INBOX.",
+        "nats.url=nats://a:1, tls://b",
+        "clickhouse.url=https://[::1]:8443/",
+        "telemetry.log=INFO,sluicegate::config=debug,async_nats=off",
+        "telemetry.log=warn,hyper",
+    ] {
+        load(&set(&[fine])).unwrap_or_else(|error| panic!("{fine}: {error}"));
+    }
+}
+
+#[test]
+fn what_must_fit_together() {
+    for (set, named) in [
+        (&["worker.max_request_bytes=512KiB"][..], "`worker.max_request_bytes` (512KiB)"),
+        (&["stream.max_message_size=512KiB"], "`stream.max_message_size` (512KiB)"),
+        (&["sink.batch_bytes=512KiB"], "`sink.batch_bytes` (512KiB) can't hold"),
+        (&["stream.duplicate_window=2h", "stream.max_age=1h"], "`stream.duplicate_window` (2h)"),
+        (&["backoff.initial=10s"], "`backoff.initial` (10s) is longer"),
+        (&["sink.batch_age=31s"], "`sink.batch_age` (31s)"),
+        (&["nats.user=a", "nats.token=t"], "`nats.user` and `nats.token` are set"),
+        (&["nats.token=t", "nats.credentials_file=f"], "`nats.credentials_file` are set"),
+        (&["nats.password=p"], "without `nats.user`"),
+        (&["http.listen=0.0.0.0:8181"], "there is no sign-in yet"),
+    ] {
+        let what = refused_keys(set);
+        assert!(what.contains(named), "{set:?}: {what}");
+    }
+    load(&set(&["http.listen=0.0.0.0:8181", "http.allow_remote=true"])).unwrap();
+    load(&set(&["nats.user=a", "nats.password=p"])).unwrap();
+}
+
+#[test]
+fn a_finding_names_every_place_that_had_a_part() {
+    let folder = Folder::main("[worker]\nmax_request_bytes = \"2MiB\"");
+    let mut sources = folder.sources();
+    sources.env = env(&[("SLUICEGATE_STREAM_MAX_MESSAGE_SIZE", "3MiB")]).env;
+    let told = refusal(&sources);
+    assert!(
+        told.contains("config/sluicegate.toml:2, SLUICEGATE_STREAM_MAX_MESSAGE_SIZE: ")
+            || told.contains("SLUICEGATE_STREAM_MAX_MESSAGE_SIZE, config/sluicegate.toml:2: "),
+        "{told}"
+    );
+    assert!(told.contains("at most 1504KiB, or messages of at least 4160KiB"), "{told}");
+}
+
+#[test]
+fn no_complaint_follows_from_a_refused_value() {
+    // The default of 1 MiB stands in for what can't be read; nothing is said about its size.
+    let folder =
+        Folder::main("worker.max_request_bytes = \"2MiB\"\nstream.max_message_size = \"8MB!\"");
+    let error = load(&folder.sources()).unwrap_err();
+    assert_eq!(error.problems().len(), 1, "{error}");
+}
+
+#[test]
+fn configurations_made_in_code_are_checked_alike() {
+    let mut config = Config::default();
+    assert_eq!(findings(&config), []);
+    config.stream.replicas = 4;
+    let error = config.validate().unwrap_err();
+    assert!(error.to_string().contains("`stream.replicas` is 4\n    a NATS cluster"), "{error}");
+}
