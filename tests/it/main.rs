@@ -1,4 +1,14 @@
 //! Integration tests over real servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may stop at the first surprise, also in what its functions share"
+)]
+
 mod sink;
 mod store;
+mod support;

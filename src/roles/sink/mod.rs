@@ -35,6 +35,9 @@ use crate::bus::{self, BusError, Connection, Subjects};
 use crate::config::Config;
 use crate::store::{DecisionRow, Store, StoreError, ViolationRow};
 
+/// The parts of the health that are ready once the stream is read, or another sink reads it.
+pub const PARTS: [&str; 2] = ["sink-decisions", "sink-violations"];
+
 /// Why a sink ends before it is told to.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
