@@ -58,12 +58,14 @@ pub(crate) async fn listener(
 /// the roles have begun.
 pub(crate) fn expect_parts(health: &Health, roles: &[Role]) {
     for role in roles {
-        let part = match role {
-            Role::Worker => worker::PART,
-            Role::Sink => sink::PART,
-            Role::Console => console::PART,
+        let parts: &[&str] = match role {
+            Role::Worker => &worker::PARTS,
+            Role::Sink => &sink::PARTS,
+            Role::Console => &console::PARTS,
         };
-        drop(health.part(part));
+        for part in parts {
+            drop(health.part(*part));
+        }
     }
 }
 
@@ -87,7 +89,7 @@ pub(crate) async fn roles_until(
             max_body: usize::try_from(config.http.max_body.as_u64()).unwrap_or(usize::MAX),
         };
         if roles.contains(&Role::Console) {
-            health.part(console::PART).ready();
+            console::PARTS.iter().for_each(|part| health.part(*part).ready());
         }
         tokio::spawn(console::serve(listener, shown, http_stop.clone()))
     });

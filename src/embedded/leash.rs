@@ -2,8 +2,8 @@
 //!
 //! The leash is a shell that waits on a pipe whose other end only this process holds. A line means
 //! that the server has ended and all is well; the end of the pipe means that this process died, and
-//! then the shell asks the server's process group to stop. It needs neither `unsafe` code between
-//! fork and exec nor anything of Linux alone.
+//! then the shell asks the server's process group to stop, and kills it if it does not. This needs
+//! neither `unsafe` code between fork and exec nor anything of Linux alone.
 
 use std::process::Stdio;
 
@@ -11,7 +11,16 @@ use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-const SCRIPT: &str = r#"read -r _ || kill -s TERM -- "-$1""#;
+/// `$1` is the process group; signal 0 only asks whether it is still there.
+const SCRIPT: &str = r#"
+read -r _ && exit
+kill -s TERM -- "-$1"
+for second in 1 2 3 4 5 6 7 8 9 10; do
+    sleep 1
+    kill -s 0 -- "-$1" || exit
+done
+kill -s KILL -- "-$1"
+"#;
 
 /// A leash on one process group; dropping it ends that group.
 #[derive(Debug)]
@@ -55,25 +64,41 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt as _;
     use std::time::Duration;
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-    fn sleeper() -> (Child, Pid) {
-        let child =
-            Command::new("sleep").arg("60").process_group(0).kill_on_drop(true).spawn().unwrap();
+    fn run(script: &str) -> (Child, Pid) {
+        let child = Command::new("/bin/sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
         (child, pid)
     }
 
     #[tokio::test]
     async fn a_dropped_leash_ends_the_group() {
-        let (mut child, pid) = sleeper();
+        let (mut child, pid) = run("exec sleep 60");
         drop(Leash::on(pid).unwrap());
         let status = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
         assert_eq!(status.expect("ends within 5 s").unwrap().signal(), Some(15));
     }
 
     #[tokio::test]
+    async fn a_server_that_does_not_listen_is_killed() {
+        let (mut child, pid) = run("trap '' TERM; echo deaf; while :; do sleep 0.1; done");
+        let mut said = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).await.unwrap();
+        drop(Leash::on(pid).unwrap());
+        let status = tokio::time::timeout(Duration::from_secs(30), child.wait()).await;
+        assert_eq!(status.expect("ends within 30 s").unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
     async fn a_released_leash_harms_nobody() {
-        let (mut child, pid) = sleeper();
+        let (mut child, pid) = run("exec sleep 60");
         Leash::on(pid).unwrap().release().await;
         assert!(child.try_wait().unwrap().is_none());
     }

@@ -136,6 +136,8 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let records = Records::open(data.path()).unwrap();
         let (mut child, pid) = sleeper("/data/of/ours");
+        // Waiting for a child closes its standard input, on whose end it would end by itself.
+        let _pipe = child.stdin.take();
         records.note("nats-server", pid, "/data/of/ours");
         let (status, ()) = tokio::join!(child.wait(), records.end_leftovers());
         assert_eq!(status.unwrap().signal(), Some(15));

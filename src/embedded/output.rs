@@ -22,21 +22,23 @@ pub(super) enum Dialect {
     Nats,
     /// `2026.01.31 12:00:00.000000 [ 12 ] {} <Warning> Name: text`
     ClickHouse,
-    /// The level's name somewhere in front: `WARNING text`
+    /// `2026-01-31T12:00:00.000Z WARNING name: text`
     Chdb,
 }
 
 impl Dialect {
     /// The level for a line. What a server says when all is well is noise to us: debug.
     fn level(self, line: &str) -> Level {
-        let (error, warning): (&[&str], &[&str]) = match self {
-            Self::Nats => (&["[ERR]", "[FTL]"], &["[WRN]"]),
-            Self::ClickHouse => (&["<Error>", "<Critical>", "<Fatal>"], &["<Warning>"]),
-            Self::Chdb => (&["ERROR", "CRITICAL", "Traceback"], &["WARNING"]),
+        // The mark's place is fixed where what follows may be anybody's text.
+        let second = line.split(' ').nth(1).unwrap_or_default();
+        let (place, error, warning): (&str, &[&str], &[&str]) = match self {
+            Self::Nats => (second, &["[ERR]", "[FTL]"], &["[WRN]"]),
+            Self::ClickHouse => (line, &["<Error>", "<Critical>", "<Fatal>"], &["<Warning>"]),
+            Self::Chdb => (second, &["ERROR", "CRITICAL"], &["WARNING"]),
         };
-        if error.iter().any(|mark| line.contains(mark)) {
+        if error.iter().any(|mark| place.contains(mark)) {
             Level::ERROR
-        } else if warning.iter().any(|mark| line.contains(mark)) {
+        } else if warning.iter().any(|mark| place.contains(mark)) {
             Level::WARN
         } else {
             Level::DEBUG
@@ -117,7 +119,8 @@ mod tests {
             (Dialect::ClickHouse, "2026.01.31 12:00:00.0 [ 7 ] {} <Warning> A: b", Level::WARN),
             (Dialect::ClickHouse, "2026.01.31 12:00:00.0 [ 7 ] {} <Error> A: b", Level::ERROR),
             (Dialect::Chdb, r#"{"ready": true}"#, Level::DEBUG),
-            (Dialect::Chdb, "Traceback (most recent call last):", Level::ERROR),
+            (Dialect::Chdb, "2026-01-31T12:00:00.0Z WARNING chdb_server: slow", Level::WARN),
+            (Dialect::Chdb, "2026-01-31T12:00:00.0Z INFO chdb_server: an ERROR", Level::DEBUG),
         ] {
             assert_eq!(dialect.level(line), level, "{line}");
         }

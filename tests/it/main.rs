@@ -9,6 +9,8 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod deploy;
+mod embedded;
 mod sink;
 mod store;
 mod support;

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use routes::{Shown, router};
 
-/// The part of the health that is ready once HTTP is answered.
-pub const PART: &str = "http";
+/// The parts of the health that are ready once HTTP is answered.
+pub const PARTS: [&str; 1] = ["http"];
 
 /// Why the HTTP server ends before it is told to.
 #[derive(Debug, thiserror::Error)]

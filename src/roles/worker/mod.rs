@@ -27,8 +27,8 @@ use crate::contract::RequestFault;
 use crate::runtime::metrics::{self, CheckOutcome};
 use crate::runtime::retry::Retry;
 
-/// The part of the health that is ready once checks are taken.
-pub const PART: &str = "checks";
+/// The parts of the health that are ready once checks are taken.
+pub const PARTS: [&str; 1] = ["checks"];
 
 /// Why a worker ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         Decider::new(&config, &context.name, policies.clone(), usage, subjects.clone(), largest);
     let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
 
-    let health = context.health.part(PART);
+    let health = context.health.part("checks");
     let mut responder =
         Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
     health.ready();
