@@ -33,6 +33,7 @@ impl Store {
         rows: &[&R],
         token: &str,
     ) -> Result<(), StoreError> {
+        // The crate's own limits leave out the question for the table's columns: one for all.
         let limit = self.insert_timeout();
         let result = match tokio::time::timeout(limit, self.send_rows(table, rows, token)).await {
             Ok(result) => result.map_err(StoreError::from),
@@ -52,12 +53,10 @@ impl Store {
         rows: &[&R],
         token: &str,
     ) -> Result<(), clickhouse::error::Error> {
-        let limit = Some(self.insert_timeout());
         let mut insert = self
             .client()
             .insert::<R>(table)
             .await?
-            .with_timeouts(limit, limit)
             .with_setting("insert_deduplication_token", token);
         for row in rows {
             insert.write(row).await?;

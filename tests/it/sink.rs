@@ -1,13 +1,7 @@
 //! The sink over a real nats-server and ClickHouse's real engine: whatever is killed, each event
 //! becomes one row.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
-)]
 
+mod chaos;
 mod deaths;
 mod flow;
 mod poison;
@@ -36,12 +30,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::servers::{ClickHouse, Nats};
 use crate::store::{decision, eventually, outside};
+use crate::support::servers::{ClickHouse, NatsServer};
 
 /// A NATS of its own, a database of its own.
 pub(crate) struct Rig {
-    nats: Nats,
+    nats: NatsServer,
     config: Config,
     clickhouse: Client,
     jetstream: jetstream::Context,
@@ -56,7 +50,7 @@ pub(crate) struct Running {
 }
 
 /// Quick in everything, so that a test sees in seconds what takes minutes.
-fn config(nats: &Nats, clickhouse: &ClickHouse) -> Config {
+fn config(nats: &NatsServer, clickhouse: &ClickHouse) -> Config {
     let mut config = Config::default();
     config.instance.name = "test".into();
     config.nats.url = nats.url();
@@ -80,7 +74,7 @@ pub(crate) async fn rig() -> Rig {
 }
 
 pub(crate) async fn rig_on(clickhouse: &ClickHouse, change: impl FnOnce(&mut Config)) -> Rig {
-    let nats = Nats::start();
+    let nats = NatsServer::start();
     let mut config = config(&nats, clickhouse);
     change(&mut config);
     let client = async_nats::connect(nats.url()).await.unwrap();

@@ -1,12 +1,4 @@
 //! The store over ClickHouse's real engine.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
-)]
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,10 +13,7 @@ use sluicegate::store::{
 };
 use uuid::Uuid;
 
-#[path = "store/servers.rs"]
-pub(crate) mod servers;
-
-use servers::ClickHouse;
+use crate::support::servers::ClickHouse;
 
 fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()

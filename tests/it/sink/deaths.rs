@@ -9,7 +9,7 @@ use serde_json::json;
 use super::proxy::Proxy;
 use super::{Hold, rig, rig_on};
 use crate::store::eventually;
-use crate::store::servers::ClickHouse;
+use crate::support::servers::ClickHouse;
 
 #[tokio::test]
 async fn a_sink_killed_between_insert_and_acknowledgement() {
@@ -57,9 +57,28 @@ async fn clickhouse_killed_under_load() {
 }
 
 #[tokio::test]
+async fn clickhouse_falls_silent() {
+    let clickhouse = ClickHouse::start();
+    let rig = rig_on(&clickhouse, |config| {
+        config.clickhouse.insert_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let sink = rig.sink();
+    sink.ready().await;
+    let mut ids = rig.decisions(60).await;
+    rig.stored_once(&ids).await;
+    clickhouse.pause();
+    ids.extend(rig.decisions(120).await);
+    sink.waits_for("clickhouse-decisions", "did not answer within").await;
+    clickhouse.resume();
+    rig.stored_once(&ids).await;
+    sink.stopped().await;
+}
+
+#[tokio::test]
 async fn an_insert_whose_answer_is_lost() {
     let clickhouse = ClickHouse::shared();
-    let proxy = Proxy::start(clickhouse.port).await;
+    let proxy = Proxy::start(&clickhouse.url()).await;
     let rig = rig_on(clickhouse, |config| {
         config.clickhouse.url = format!("http://127.0.0.1:{}", proxy.port);
     })
@@ -90,6 +109,19 @@ async fn nats_killed_under_load() {
     }
     rig.stored_once(&ids).await;
     sink.ready().await;
+    sink.stopped().await;
+}
+
+#[tokio::test]
+async fn nats_falls_silent() {
+    let rig = rig().await;
+    let sink = rig.sink();
+    let mut ids = rig.decisions(120).await;
+    rig.nats.pause();
+    tokio::time::sleep(rig.config.sink.takeover * 2).await; // longer than anybody is waited for
+    rig.nats.resume();
+    ids.extend(rig.decisions(120).await);
+    rig.stored_once(&ids).await;
     sink.stopped().await;
 }
 

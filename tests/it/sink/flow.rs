@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{rig, rig_on, time};
 use crate::store::eventually;
-use crate::store::servers::ClickHouse;
+use crate::support::servers::ClickHouse;
 
 #[tokio::test]
 async fn each_event_becomes_one_row() {

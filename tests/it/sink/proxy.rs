@@ -14,7 +14,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start(upstream: u16) -> Self {
+    pub(crate) async fn start(upstream: &str) -> Self {
+        let upstream = upstream.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (to_lose, lost) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
@@ -22,8 +23,9 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (to_lose, lost) = counters.clone();
+                let upstream = upstream.clone();
                 tokio::spawn(async move {
-                    let server = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
+                    let server = TcpStream::connect(upstream).await.unwrap();
                     relay(client, server, &to_lose, &lost).await;
                 });
             }
