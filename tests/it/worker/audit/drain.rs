@@ -18,6 +18,8 @@ struct Crowd {
     unanswered: usize,
 }
 
+/// Checks under way at once.
+const CROWD: usize = 64;
 static ANSWERED: AtomicUsize = AtomicUsize::new(0);
 static ENOUGH: AtomicBool = AtomicBool::new(false);
 
@@ -26,7 +28,7 @@ async fn ask_on(agent: Agent) -> Crowd {
     let mut crowd = Crowd::default();
     while !ENOUGH.load(Ordering::Relaxed) {
         let request = json!({"action": "a", "resource": "r"});
-        match agent.try_ask(&request, Duration::from_secs(20)).await {
+        match agent.try_ask(&request, Duration::from_secs(10)).await {
             Ok(message) => {
                 let reply: Value = serde_json::from_slice(&message.payload).unwrap();
                 if reply["error"]["code"] == 503 {
@@ -38,7 +40,10 @@ async fn ask_on(agent: Agent) -> Crowd {
                 ANSWERED.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) if error.kind() == RequestErrorKind::NoResponders => break,
-            Err(_) => crowd.unanswered += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), RequestErrorKind::TimedOut);
+                crowd.unanswered += 1;
+            }
         }
     }
     crowd
@@ -54,7 +59,7 @@ async fn a_worker_that_is_told_to_stop_loses_no_accepted_check() {
     let mut asking = Vec::new();
     for _ in 0..4 {
         let agent = fleet.agent().await;
-        asking.extend((0..16).map(|_| tokio::spawn(ask_on(agent.clone()))));
+        asking.extend((0..CROWD / 4).map(|_| tokio::spawn(ask_on(agent.clone()))));
     }
     until("the crowd is answered", async || {
         (ANSWERED.load(Ordering::Relaxed) > 500).then_some(())
@@ -78,9 +83,9 @@ async fn a_worker_that_is_told_to_stop_loses_no_accepted_check() {
     for id in &all.recorded {
         assert!(unique.contains(id), "{id} was answered as recorded and isn't");
     }
-    println!("{} recorded, {} refused, {} unanswered, {} stored", all.recorded.len(), all.refused, all.unanswered, stored.len());
-    assert_eq!((all.refused, all.unanswered), (0, 0), "of {}", all.recorded.len());
     assert_eq!(stored.len(), all.recorded.len(), "what was recorded was answered");
+    // What is on the way while a subscription ends, async-nats drops: neither decided nor recorded.
+    assert!(all.refused + all.unanswered <= CROWD, "{} {}", all.refused, all.unanswered);
 }
 
 #[tokio::test]
