@@ -32,6 +32,31 @@ impl Connection {
         self.client.flush().await.map_err(|e| BusError::request("flush", &e))
     }
 
+    /// Waits until the server has taken in all that was sent before, subscriptions among it: a
+    /// flush only hands it to the operating system. A message to ourselves comes back behind it.
+    ///
+    /// # Errors
+    /// When the connection is gone, or the message doesn't come back in time.
+    pub async fn settled(&self, timeout: Duration) -> Result<(), BusError> {
+        use futures::StreamExt as _;
+        let inbox = self.client.new_inbox();
+        let round_trip = async {
+            let mut own = self
+                .client
+                .subscribe(inbox.clone())
+                .await
+                .map_err(|e| BusError::request("subscribe", &e))?;
+            self.publish(&inbox, Vec::new()).await?;
+            self.flush().await?;
+            own.next().await;
+            Ok(())
+        };
+        match tokio::time::timeout(timeout, round_trip).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(BusError::TimedOut { subject: inbox, timeout }),
+        }
+    }
+
     /// Listens to a NATS subject, without the guarantees of a stream.
     ///
     /// # Errors

@@ -135,7 +135,13 @@ impl Responder {
                 service.endpoint_builder().name(name).add(subject).await.map_err(refused)?;
             endpoints.push(endpoint.map(move |request| (kind, request)).boxed());
         }
-        connection.flush().await?;
+        // Whoever is told that we take checks may ask at once.
+        match connection.settled(settings.request_timeout).await {
+            Err(error @ BusError::TimedOut { .. }) => {
+                tracing::warn!(%error, "the server does not say whether the subscriptions hold");
+            }
+            outcome => outcome?,
+        }
         Ok(Self {
             service: Some(service),
             requests: select_all(endpoints).boxed(),

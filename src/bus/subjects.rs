@@ -92,12 +92,16 @@ impl Subjects {
         self.under("usage")
     }
 
-    /// The agent that a check's subject names, if it names one.
+    /// The agent that a check's subject names, if it names one. A token that isn't the whole of a
+    /// name, or that we didn't make, stands for itself: whoever asks there must not be able to
+    /// choose another name in the body.
     #[must_use]
     pub fn agent_of(&self, subject: &str) -> Option<String> {
         let rest = subject.strip_prefix(&self.prefix)?.strip_prefix('.')?;
         match rest.split('.').collect::<Vec<_>>().as_slice() {
-            ["check" | "check_batch", agent] => text(agent),
+            ["check" | "check_batch", agent] => {
+                Some(text(agent).unwrap_or_else(|| (*agent).to_owned()))
+            }
             _ => None,
         }
     }
@@ -172,6 +176,7 @@ mod tests {
         );
         assert_eq!(subjects.agent_of("policy.check.planner"), Some("planner".into()));
         assert_eq!(subjects.agent_of("policy.check_batch.a%2Eb"), Some("a.b".into()));
+        assert_eq!(subjects.agent_of("policy.check.50%zz"), Some("50%zz".into()));
         assert_eq!(subjects.agent_of("policy.check"), None);
         assert_eq!(subjects.agent_of("policy.check.a.b"), None);
     }

@@ -42,7 +42,7 @@ pub(crate) async fn run(command: Tail, config: &Config, json: bool) -> anyhow::R
     let stop = shutdown::on_signal()?;
     let mut decisions = connection.subscribe(&subjects.decisions()).await?;
     let mut violations = connection.subscribe(&subjects.violations()).await?;
-    connection.flush().await?;
+    connection.settled(config.nats.request_timeout).await?;
     let mut shown = 0;
     loop {
         let line = tokio::select! {

@@ -9,8 +9,14 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod cli;
+mod config;
 mod deploy;
 mod embedded;
+mod layers;
+mod policies;
+mod schemas;
 mod sink;
 mod store;
 mod support;
+mod worker;

@@ -46,6 +46,11 @@ impl Answer {
         }
     }
 
+    /// Bytes of the largest message that can carry it.
+    pub(super) const fn largest(&self) -> usize {
+        self.largest
+    }
+
     /// The reply as JSON, shortened where no message could carry it.
     pub(super) fn encoded(&mut self) -> Result<Vec<u8>, serde_json::Error> {
         fit::reply(&mut self.reply, self.largest)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::decide::{Answer, Decider};
+use super::fit;
 use crate::bus::{Incoming, Kind, Recorder};
 use crate::config::{Acknowledge, Config};
 use crate::contract::batch::BatchItem;
@@ -173,8 +174,9 @@ impl Finish {
         for answer in answers.iter().flatten() {
             answer.counted(received.elapsed());
         }
-        let reply = BatchReply { decisions: answers.into_iter().map(item).collect() };
-        send(incoming, serde_json::to_vec(&reply)).await;
+        let largest = answers.iter().flatten().map(Answer::largest).min().unwrap_or(usize::MAX);
+        let mut reply = BatchReply { decisions: answers.into_iter().map(item).collect() };
+        send(incoming, fit::batch(&mut reply, largest)).await;
         if let Some(recording) = after {
             recording.await;
         }

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::contract::batch::BatchItem;
 use crate::contract::check::PolicyReply;
-use crate::contract::{CheckReply, DecisionEvent};
+use crate::contract::{BatchReply, CheckReply, DecisionEvent};
 
 /// The event as JSON of at most `largest` bytes: without the lifted copies of the context first,
 /// then without context and resource, then with fewer reasons.
@@ -60,10 +61,47 @@ pub(super) fn reply(reply: &mut CheckReply, largest: usize) -> Result<Vec<u8>, s
     serde_json::to_vec(reply)
 }
 
+/// The replies of a batch as JSON of at most `largest` bytes: of each policy only the verdict
+/// first, then without policies, then with only the first reason.
+pub(super) fn batch(reply: &mut BatchReply, largest: usize) -> Result<Vec<u8>, serde_json::Error> {
+    const STEPS: [fn(&mut CheckReply); 3] = [
+        |reply| verdicts_only(&mut reply.policies),
+        |reply| reply.policies.clear(),
+        |reply| {
+            reply.deny_reasons.truncate(1);
+            reply.warnings.truncate(1);
+            reply.reason = reply.deny_reasons.first().cloned().unwrap_or_default();
+            shorten_text(&mut reply.error_message);
+        },
+    ];
+    let mut encoded = serde_json::to_vec(reply)?;
+    for step in STEPS {
+        if encoded.len() <= largest {
+            break;
+        }
+        for item in &mut reply.decisions {
+            if let BatchItem::Decision(decision) = item {
+                step(decision);
+            }
+        }
+        encoded = serde_json::to_vec(reply)?;
+    }
+    Ok(encoded)
+}
+
 /// Keeps the first reasons of all, and of each policy only the verdict.
 fn shorten(policies: &mut Vec<PolicyReply>, lists: [&mut Vec<String>; 3], reason: &mut String) {
     const KEEP: usize = 100;
-    for policy in policies.iter_mut() {
+    verdicts_only(policies);
+    policies.truncate(KEEP);
+    for list in lists {
+        list.truncate(KEEP);
+    }
+    shorten_text(reason);
+}
+
+fn verdicts_only(policies: &mut [PolicyReply]) {
+    for policy in policies {
         policy.deny_reasons.clear();
         policy.warnings.clear();
         policy.error = policy.error.take().map(|mut error| {
@@ -71,11 +109,6 @@ fn shorten(policies: &mut Vec<PolicyReply>, lists: [&mut Vec<String>; 3], reason
             error
         });
     }
-    policies.truncate(KEEP);
-    for list in lists {
-        list.truncate(KEEP);
-    }
-    shorten_text(reason);
 }
 
 fn shorten_text(text: &mut String) {

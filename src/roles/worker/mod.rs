@@ -215,7 +215,7 @@ async fn drain(
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         for connection in connections {
-            if let Err(error) = connection.flush().await {
+            if let Err(error) = connection.settled(context.config.shutdown.drain).await {
                 tracing::debug!(%error, "could not flush");
             }
         }

@@ -1,0 +1,6 @@
+//! The worker over a real NATS server.
+
+mod audit;
+mod contract;
+mod reload;
+pub(crate) mod support;

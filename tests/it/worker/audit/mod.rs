@@ -1,0 +1,10 @@
+//! The audit: what is recorded, when, and what happens when it can't be.
+
+mod drain;
+mod events;
+mod full;
+mod modes;
+mod outage;
+mod sharing;
+mod slow;
+mod stream;

@@ -1,0 +1,90 @@
+//! What the system itself knows of a caller, over all workers.
+
+use serde_json::{Value, json};
+
+use super::super::support::{Agent, Fleet, until};
+
+const SETTINGS: &str =
+    "[rate_limiting]\nstatus = \"active\"\nparameters = {max_calls = 5, window_seconds = 3600}\n";
+
+fn call(agent: &str) -> Value {
+    json!({"action": "llm_call", "resource": {"model": "gpt-4"}, "context": {"agent": agent}})
+}
+
+/// Asks until it is denied; how often it was allowed before.
+async fn allowed_before_denied(agent: &Agent, name: &str) -> usize {
+    let mut allowed = 0;
+    until("the limit holds", async || {
+        let reply = agent.check(call(name)).await;
+        assert_eq!(reply["error"], json!(false), "{reply}");
+        if reply["allowed"] == false {
+            assert_eq!(reply["deny_reasons"], json!(["rate_limit_exceeded"]));
+            return Some(());
+        }
+        allowed += 1;
+        None
+    })
+    .await;
+    allowed
+}
+
+#[tokio::test]
+async fn one_worker_counts_exactly() {
+    let fleet = Fleet::with_shipped(SETTINGS);
+    let (_worker, agent, _) = fleet.start().await;
+    assert_eq!(allowed_before_denied(&agent, "planner").await, 5);
+    assert_eq!(agent.check(call("planner")).await["allowed"], json!(false), "and stays denied");
+    let mut other = call("planner");
+    other["action"] = json!("file_read");
+    assert_eq!(agent.check(other).await["allowed"], json!(true), "another action");
+    assert_eq!(allowed_before_denied(&agent, "coder").await, 5, "another agent");
+}
+
+#[tokio::test]
+async fn the_limit_holds_over_two_workers() {
+    let fleet = Fleet::with_shipped(SETTINGS);
+    let (_one, agent, audit) = fleet.start().await;
+    let two = fleet.spawn("worker-2", fleet.config.clone());
+    two.taking_checks().await;
+    let allowed = allowed_before_denied(&agent, "planner").await;
+    // Each counts its own calls at once and hears of the other's a moment later.
+    assert!((5..=10).contains(&allowed), "{allowed}");
+    // Soon both deny.
+    until("both workers deny", async || {
+        let replies = futures::future::join_all((0..20).map(|_| agent.check(call("planner")))).await;
+        replies.iter().all(|reply| reply["allowed"] == false).then_some(())
+    })
+    .await;
+    let mut workers: Vec<String> = audit
+        .all()
+        .await
+        .iter()
+        .filter(|s| s.subject == "policy.decision.deny.llm_call")
+        .map(|s| s.event["worker"].as_str().unwrap().to_owned())
+        .collect();
+    workers.sort();
+    workers.dedup();
+    assert_eq!(workers, ["worker-1", "worker-2"]);
+}
+
+#[tokio::test]
+async fn denied_calls_do_not_count() {
+    let fleet = Fleet::with_policies(&[(
+        "gate",
+        r#"allow := false if input.resource == "forbidden"
+warnings contains sprintf("%d", [input.usage.calls_in_window])"#,
+    )]);
+    let (_worker, agent, _) = fleet.start().await;
+    let calls = async |resource: &str| {
+        let context = json!({"agent": "a"});
+        agent.check(json!({"action": "x", "resource": resource, "context": context})).await
+            ["warnings"]
+            .clone()
+    };
+    assert_eq!(calls("fine").await, json!(["1"]));
+    for _ in 0..3 {
+        assert_eq!(calls("forbidden").await, json!(["2"]));
+    }
+    assert_eq!(calls("fine").await, json!(["2"]));
+    assert_eq!(calls("fine").await, json!(["3"]));
+}
