@@ -85,41 +85,58 @@ default allow := true
 
 allow := false if count(deny_reasons) > 0
 
-# Settings -----------------------------------------------------------------------------------
+# Settings ----------------------------------------------------------------------------------
 
-approved_models := list_setting("approved_models", set())
+# An empty list restricts nothing, and all lists that restrict are empty unless you fill them.
+# Evaluation is bounded, so a list with more than 100 entries counts as not given.
+default approved_models := []
 
-allowed_regions := list_setting("allowed_regions", set())
+approved_models := input.parameters.approved_models if {
+	is_array(input.parameters.approved_models)
+	count(input.parameters.approved_models) <= 100
+}
 
-region_actions := list_setting("region_actions", {"llm_call", "external_api_call"})
+default allowed_regions := []
 
-review_actions := list_setting("review_actions", set())
+allowed_regions := input.parameters.allowed_regions if {
+	is_array(input.parameters.allowed_regions)
+	count(input.parameters.allowed_regions) <= 100
+}
 
-retention_tags := list_setting("retention_tags", set())
+default region_actions := ["llm_call", "external_api_call"]
 
-retention_actions := list_setting("retention_actions", {"file_write"})
+region_actions := input.parameters.region_actions if {
+	is_array(input.parameters.region_actions)
+	count(input.parameters.region_actions) <= 100
+}
+
+default review_actions := []
+
+review_actions := input.parameters.review_actions if {
+	is_array(input.parameters.review_actions)
+	count(input.parameters.review_actions) <= 100
+}
+
+default retention_tags := []
+
+retention_tags := input.parameters.retention_tags if {
+	is_array(input.parameters.retention_tags)
+	count(input.parameters.retention_tags) <= 100
+}
+
+default retention_actions := ["file_write"]
+
+retention_actions := input.parameters.retention_actions if {
+	is_array(input.parameters.retention_actions)
+	count(input.parameters.retention_actions) <= 100
+}
 
 # What is not stated is a warning, unless the operator wants it denied.
 default deny_not_stated := false
 
 deny_not_stated if input.parameters.deny_not_stated == true
 
-# A list from the settings, or, where it is not given or cannot be read, what stands in for it.
-list_setting(name, instead) := words(input.parameters[name]) if {
-	is_array(input.parameters[name])
-	count(input.parameters[name]) <= 100
-}
-
-else := instead
-
-words(list) := {word |
-	some entry in list
-	is_string(entry)
-	word := lower(trim_space(entry))
-	word != ""
-}
-
-# Approved models ----------------------------------------------------------------------------
+# Approved models ---------------------------------------------------------------------------
 
 deny_reasons contains "model_not_approved" if {
 	models_restricted
@@ -128,13 +145,13 @@ deny_reasons contains "model_not_approved" if {
 }
 
 deny_reasons contains "model_not_stated" if {
-	deny_not_stated
 	model_missing
+	deny_not_stated
 }
 
 warnings contains "model_not_stated" if {
-	not deny_not_stated
 	model_missing
+	not deny_not_stated
 }
 
 model_missing if {
@@ -144,71 +161,75 @@ model_missing if {
 
 models_restricted if {
 	input.action == "llm_call"
-	count(approved_models) > 0
+	some entry in approved_models
+	is_string(entry)
 }
 
 # The model may be stated in the resource, in the context, or be the resource itself. Every
 # stated one must be approved.
-models contains clean(fact("model"))
+models contains clean(input.model)
 
 models contains clean(input.resource.model)
 
 models contains clean(input.resource)
 
-# Data residency -----------------------------------------------------------------------------
+# Data residency ----------------------------------------------------------------------------
 
 # Whoever states a region, for whatever action, must state an allowed one.
 deny_reasons contains "region_not_allowed" if {
-	count(allowed_regions) > 0
+	regions_restricted
 	some region in regions
 	not listed(region, allowed_regions)
 }
 
 deny_reasons contains "region_not_stated" if {
-	deny_not_stated
 	region_missing
+	deny_not_stated
 }
 
 warnings contains "region_not_stated" if {
-	not deny_not_stated
 	region_missing
+	not deny_not_stated
 }
 
 region_missing if {
-	count(allowed_regions) > 0
-	clean(input.action) in region_actions
+	regions_restricted
+	input.action in region_actions
 	count(regions) == 0
+}
+
+regions_restricted if {
+	some entry in allowed_regions
+	is_string(entry)
 }
 
 regions contains clean(input.resource.region)
 
 regions contains clean(input.resource.data_region)
 
-regions contains clean(fact("region"))
+regions contains clean(input.region)
 
-regions contains clean(fact("data_region"))
+regions contains clean(input.data_region)
 
-# Required review ----------------------------------------------------------------------------
+# Required review ---------------------------------------------------------------------------
 
 deny_reasons contains "review_required" if {
-	clean(input.action) in review_actions
+	input.action in review_actions
 	not reviewed
 }
 
 # A review counts when it approves and names somebody other than the agent that asks.
 reviewed if {
-	review.approved == true
+	input.review.approved == true
 	reviewer
 	not self_reviewed
 }
 
-self_reviewed if reviewer == clean(fact("agent"))
+reviewer := clean(input.review.reviewer)
 
-reviewer := clean(review.reviewer)
+self_reviewed if reviewer == clean(input.agent)
 
-review := fact("review")
-
-# Retention tags -----------------------------------------------------------------------------
+# Retention tags ----------------------------------------------------------------------------
 
 deny_reasons contains "retention_tag_missing" if {
 	tag_needed
@@ -222,36 +243,31 @@ deny_reasons contains "retention_tag_not_allowed" if {
 }
 
 tag_needed if {
-	count(retention_tags) > 0
-	clean(input.action) in retention_actions
+	input.action in retention_actions
+	some entry in retention_tags
+	is_string(entry)
 }
 
 tags contains clean(input.resource.retention_tag)
 
-tags contains clean(fact("retention_tag"))
+tags contains clean(input.retention_tag)
 
-# Reading what the caller sent ---------------------------------------------------------------
+# Reading what the caller sent --------------------------------------------------------------
+
+# A trailing * stands for anything, letter case makes no difference.
+listed(name, list) if name in {lower(entry) | some entry in list; is_string(entry)}
 
 listed(name, list) if {
-	some pattern in list
-	matches(name, pattern)
+	beginnings := {lower(trim_suffix(entry, "*")) |
+		some entry in list
+		is_string(entry)
+		endswith(entry, "*")
+	}
+	strings.any_prefix_match(name, beginnings)
 }
-
-matches(name, pattern) if name == pattern
-
-matches(name, pattern) if {
-	endswith(pattern, "*")
-	startswith(name, trim_suffix(pattern, "*"))
-}
-
-# Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
-# request leaves it under `context`.
-fact(name) := input[name] if input[name] != null
-
-else := input.context[name]
 
 # Letter case and surrounding blanks make no difference. A value that is not a string, or is
-# empty, states nothing.
+# empty, says nothing.
 clean(text) := cleaned if {
 	is_string(text)
 	cleaned := lower(trim_space(text))

@@ -51,7 +51,8 @@
 #       spend_limit_usd:
 #         type: [number, "null"]
 #         description: >-
-#           What a caller may spend in all, in US dollars, by the system's own count. Null means no limit.
+#           What a caller may spend in all, in US dollars, by the system's own count. Null means
+#           no limit.
 #         minimum: 0
 #         maximum: 1000000000
 #         default: null
@@ -63,9 +64,10 @@ default allow := true
 
 allow := false if count(deny_reasons) > 0
 
-# Settings -----------------------------------------------------------------------------------
+# Settings ----------------------------------------------------------------------------------
 
-expensive_models := list_setting("expensive_models", {
+# Evaluation is bounded, so a list with more than 100 entries counts as not given.
+default expensive_models := [
 	"gpt-4",
 	"gpt-4-*",
 	"gpt-4.5*",
@@ -76,9 +78,19 @@ expensive_models := list_setting("expensive_models", {
 	"o3-pro*",
 	"claude-3-opus*",
 	"claude-opus-4*",
-})
+]
 
-low_priorities := list_setting("low_priorities", {"low"})
+expensive_models := input.parameters.expensive_models if {
+	is_array(input.parameters.expensive_models)
+	count(input.parameters.expensive_models) <= 100
+}
+
+default low_priorities := ["low"]
+
+low_priorities := input.parameters.low_priorities if {
+	is_array(input.parameters.low_priorities)
+	count(input.parameters.low_priorities) <= 100
+}
 
 # There is no default: without this setting there is no limit.
 spend_limit_usd := input.parameters.spend_limit_usd if {
@@ -87,22 +99,7 @@ spend_limit_usd := input.parameters.spend_limit_usd if {
 	input.parameters.spend_limit_usd <= 1000000000
 }
 
-# A list from the settings, or, where it is not given or cannot be read, what stands in for it.
-list_setting(name, instead) := words(input.parameters[name]) if {
-	is_array(input.parameters[name])
-	count(input.parameters[name]) <= 100
-}
-
-else := instead
-
-words(list) := {word |
-	some entry in list
-	is_string(entry)
-	word := lower(trim_space(entry))
-	word != ""
-}
-
-# Reasons to deny ----------------------------------------------------------------------------
+# Reasons to deny ---------------------------------------------------------------------------
 
 # A budget that exactly covers the call is enough. A call that costs nothing always fits, even
 # when the budget is overdrawn: falling back to a free model must stay possible.
@@ -116,7 +113,7 @@ deny_reasons contains "expensive_model_for_low_priority" if {
 	input.action == "llm_call"
 	low_priority
 	some model in models
-	expensive(model)
+	listed(model, expensive_models)
 }
 
 # The call alone is above the limit.
@@ -134,21 +131,24 @@ deny_reasons contains "spend_limit_exceeded" if {
 	spend_usd > (spend_limit_usd - cost) + 0.000001
 }
 
-# Warnings -----------------------------------------------------------------------------------
+# Warnings ----------------------------------------------------------------------------------
 
 # A missing budget or estimate is normal. One that is there and cannot be read is a mistake in
-# the caller, and the budget went unchecked.
+# the caller, and the budget went unchecked. (Python's None arrives as null: not given.)
 warnings contains "budget_not_checked" if {
-	given(budget.remaining_usd)
+	input.budget.remaining_usd != null
 	not remaining_usd
 }
 
 warnings contains "budget_not_checked" if {
+	estimate_given
 	remaining_usd
-	some name in ["estimated_cost_usd", "estimated_cost"]
-	given(fact(name))
 	count(estimated_costs) == 0
 }
+
+estimate_given if input.estimated_cost_usd != null
+
+estimate_given if input.estimated_cost != null
 
 warnings contains "spend_not_known" if {
 	spend_limit_usd
@@ -157,62 +157,60 @@ warnings contains "spend_not_known" if {
 	not spend_usd
 }
 
-# Money --------------------------------------------------------------------------------------
+# Money -------------------------------------------------------------------------------------
+
+remaining_usd := as_number(input.budget.remaining_usd)
+
+# Both names are in use. Where they disagree, the higher one decides.
+estimated_costs contains as_number(input.estimated_cost_usd)
+
+estimated_costs contains as_number(input.estimated_cost)
 
 # What this caller has spent, by the system's own count.
 spend_usd := input.usage.spend_usd if is_number(input.usage.spend_usd)
 
-budget := fact("budget")
+# Models and priorities ---------------------------------------------------------------------
 
-remaining_usd := as_number(budget.remaining_usd)
-
-# Both names are in use. Where they disagree, the higher one decides.
-estimated_costs contains as_number(fact("estimated_cost_usd"))
-
-estimated_costs contains as_number(fact("estimated_cost"))
-
-# Models and priorities ----------------------------------------------------------------------
-
-low_priority if clean(fact("task_priority")) in low_priorities
+low_priority if listed(clean(input.task_priority), low_priorities)
 
 # The model may be stated in the resource, in the context, or be the resource itself. Every
 # stated one counts, so that a cheap name in one place cannot hide an expensive one in another.
-models contains clean(fact("model"))
+stated_models contains clean(input.model)
 
-models contains clean(input.resource.model)
+stated_models contains clean(input.resource.model)
 
-models contains clean(input.resource)
+stated_models contains clean(input.resource)
 
-expensive(model) if {
-	some pattern in expensive_models
-	matches(model, pattern)
-}
+models contains model if some model in stated_models
 
 # "openai/gpt-4" is the same model as "gpt-4".
-expensive(model) if {
-	parts := split(model, "/")
-	last := parts[count(parts) - 1]
-	some pattern in expensive_models
-	matches(last, pattern)
+models contains model if {
+	some stated in stated_models
+	parts := split(stated, "/")
+	model := parts[count(parts) - 1]
 }
 
-matches(name, pattern) if name == pattern
+# A trailing * stands for anything, letter case makes no difference.
+listed(name, list) if name in {lower(entry) | some entry in list; is_string(entry)}
 
-matches(name, pattern) if {
-	endswith(pattern, "*")
-	startswith(name, trim_suffix(pattern, "*"))
+listed(name, list) if {
+	beginnings := {lower(trim_suffix(entry, "*")) |
+		some entry in list
+		is_string(entry)
+		endswith(entry, "*")
+	}
+	strings.any_prefix_match(name, beginnings)
 }
 
-# Reading what the caller sent ---------------------------------------------------------------
+# Reading what the caller sent --------------------------------------------------------------
 
-# Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
-# request leaves it under `context`.
-fact(name) := input[name] if input[name] != null
-
-else := input.context[name]
-
-# Python's None arrives as null and means "not given".
-given(value) if not is_null(value)
+# Letter case and surrounding blanks make no difference. A value that is not a string, or is
+# empty, says nothing.
+clean(text) := cleaned if {
+	is_string(text)
+	cleaned := lower(trim_space(text))
+	cleaned != ""
+}
 
 # Some clients send decimal numbers as strings ("0.50"). Anything else is not a number.
 as_number(value) := value if is_number(value)
@@ -222,12 +220,4 @@ as_number(value) := number if {
 	json.is_valid(value)
 	number := json.unmarshal(value)
 	is_number(number)
-}
-
-# Letter case and surrounding blanks make no difference. A value that is not a string, or is
-# empty, says nothing.
-clean(text) := cleaned if {
-	is_string(text)
-	cleaned := lower(trim_space(text))
-	cleaned != ""
 }

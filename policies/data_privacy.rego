@@ -20,25 +20,25 @@
 #         type: array
 #         description: A path that contains one of these anywhere, in a file or folder name, is sensitive.
 #         items: {type: string, minLength: 1}
-#         maxItems: 50
+#         maxItems: 100
 #         default: [.env, credentials, secrets]
 #       sensitive_endings:
 #         type: array
 #         description: A path that ends with one of these is sensitive.
 #         items: {type: string, minLength: 1}
-#         maxItems: 50
+#         maxItems: 100
 #         default: [.pem, .key]
 #       exceptions:
 #         type: array
 #         description: A path that ends with one of these is never sensitive (for example .env.example).
 #         items: {type: string, minLength: 1}
-#         maxItems: 50
+#         maxItems: 100
 #         default: []
 #       actions:
 #         type: array
 #         description: The actions that are checked.
 #         items: {type: string, minLength: 1}
-#         maxItems: 20
+#         maxItems: 100
 #         default: [file_read]
 package cmbagent.data_privacy
 
@@ -48,92 +48,104 @@ default allow := true
 
 allow := false if count(deny_reasons) > 0
 
-# Settings -----------------------------------------------------------------------------------
+# Settings ----------------------------------------------------------------------------------
 
-sensitive_names := list_setting("sensitive_names", {".env", "credentials", "secrets"})
+# Evaluation is bounded, so a list with more than 100 entries counts as not given.
+default sensitive_names := [".env", "credentials", "secrets"]
 
-sensitive_endings := list_setting("sensitive_endings", {".pem", ".key"})
-
-exceptions := list_setting("exceptions", set())
-
-actions := list_setting("actions", {"file_read"})
-
-# A list from the settings, or, where it is not given or cannot be read, what stands in for it.
-list_setting(name, instead) := words(input.parameters[name]) if {
-	is_array(input.parameters[name])
-	count(input.parameters[name]) <= 50
+sensitive_names := input.parameters.sensitive_names if {
+	is_array(input.parameters.sensitive_names)
+	count(input.parameters.sensitive_names) <= 100
 }
 
-else := instead
+default sensitive_endings := [".pem", ".key"]
 
-words(list) := {word |
-	some entry in list
-	is_string(entry)
-	word := lower(trim_space(entry))
-	word != ""
+sensitive_endings := input.parameters.sensitive_endings if {
+	is_array(input.parameters.sensitive_endings)
+	count(input.parameters.sensitive_endings) <= 100
 }
 
-# Reasons to deny ----------------------------------------------------------------------------
+default exceptions := []
+
+exceptions := input.parameters.exceptions if {
+	is_array(input.parameters.exceptions)
+	count(input.parameters.exceptions) <= 100
+}
+
+default actions := ["file_read"]
+
+actions := input.parameters.actions if is_array(input.parameters.actions)
+
+# Reasons to deny ---------------------------------------------------------------------------
 
 deny_reasons contains "sensitive_file_access" if {
-	clean(input.action) in actions
-	some path in paths
-	sensitive(path)
-	not excepted(path)
+	input.action in actions
+	some name in words(sensitive_names)
+	contains(all_paths, name)
 }
 
-# Warnings -----------------------------------------------------------------------------------
+deny_reasons contains "sensitive_file_access" if {
+	input.action in actions
+	strings.any_suffix_match(paths, words(sensitive_endings))
+}
+
+# Warnings ----------------------------------------------------------------------------------
 
 warnings contains "path_not_checked" if {
-	clean(input.action) in actions
-	count(paths) == 0
+	input.action in actions
+	count(stated_paths) == 0
 }
 
 warnings contains "path_not_checked" if {
-	clean(input.action) in actions
-	some field in fields
-	is_array(input.resource[field])
-	count(input.resource[field]) > most_paths
+	input.action in actions
+	some list in given
+	is_array(list)
+	count(list) > most_paths
 }
 
-# What is sensitive --------------------------------------------------------------------------
-
-# Paths are looked at as they are written: `..` is not resolved and links are not followed.
-sensitive(path) if {
-	some name in sensitive_names
-	contains(path, name)
-}
-
-sensitive(path) if strings.any_suffix_match(path, sensitive_endings)
-
-excepted(path) if strings.any_suffix_match(path, exceptions)
-
-# Which paths are asked for ------------------------------------------------------------------
+# Which paths are asked for -----------------------------------------------------------------
 
 # The path may stand under any of these names, or the resource itself may be the path. Every
 # one that is given is looked at.
-fields := ["path", "file_path", "file", "filename", "paths", "files"]
+given contains input.resource if is_string(input.resource)
 
-paths contains clean(input.resource)
+given contains input.resource[name] if {
+	some name in ["path", "file_path", "file", "filename", "paths", "files"]
+}
 
-paths contains clean(input.resource[field]) if some field in fields
+stated_paths contains clean(value) if some value in given
 
-paths contains clean(entry) if {
-	some field in fields
-	is_array(input.resource[field])
-	some entry in array.slice(input.resource[field], 0, most_paths)
+stated_paths contains clean(value) if {
+	some list in given
+	is_array(list)
+	some value in array.slice(list, 0, most_paths)
 }
 
 # Evaluation is bounded, so a very long list is not looked at to its end.
 most_paths := 50
 
-# Letter case, and blanks, quotes, dots and slashes around a path make no difference to which
-# file is meant: ".ENV", "server.pem " and "server.pem/." are all caught. Dots in front stay,
-# because they are part of the name. A value that is not a string, or of which nothing is left,
-# is no path.
+# The paths to check: those that are not excepted.
+paths := {path |
+	some path in stated_paths
+	not strings.any_suffix_match(path, excepted_endings)
+}
+
+excepted_endings := words(exceptions)
+
+# Looking for a name in one long text of all paths is quicker than in each path by itself.
+all_paths := concat("\n", paths)
+
+# Reading paths -----------------------------------------------------------------------------
+
+# Paths are looked at as they are written: `..` is not resolved and links are not followed.
+# Letter case makes no difference, nor do blanks, quotes, dots and slashes at the end: ".ENV",
+# "server.pem " and "server.pem/." are all caught. A value that is not a string, or of which
+# nothing is left, is no path.
 clean(text) := cleaned if {
 	is_string(text)
-	start_trimmed := trim_left(lower(text), " \t\r\n\"'")
-	cleaned := trim_right(start_trimmed, " \t\r\n\"'./\\")
+	cleaned := trim_right(lower(text), " \t\r\n\"'./\\")
 	cleaned != ""
 }
+
+# An empty entry in a list of settings would be part of every path.
+words(list) := {lower(entry) | some entry in list; is_string(entry); entry != ""}

@@ -27,13 +27,13 @@ allow := true
 
 deny_reasons := set()
 
-# Settings -----------------------------------------------------------------------------------
+# Settings ----------------------------------------------------------------------------------
 
 default llm_call_warn_usd := 1.0
 
 llm_call_warn_usd := input.parameters.llm_call_warn_usd if is_number(input.parameters.llm_call_warn_usd)
 
-# Warnings -----------------------------------------------------------------------------------
+# Warnings ----------------------------------------------------------------------------------
 
 warnings contains "file_delete" if input.action == "file_delete"
 
@@ -49,7 +49,7 @@ warnings contains "llm_call_above_cost_threshold" if {
 	cost > llm_call_warn_usd
 }
 
-# Where the call goes ------------------------------------------------------------------------
+# Where the call goes -----------------------------------------------------------------------
 
 # The address may stand under any of these names; every one that is given is looked at.
 urls contains clean(input.resource.url)
@@ -62,26 +62,22 @@ urls contains clean(input.resource.endpoint)
 # only when it looks like one.
 urls contains clean(input.resource) if contains(clean(input.resource), "://")
 
+# What the call costs -----------------------------------------------------------------------
+
+# Both names are in use. Where they disagree, the higher one decides.
+estimated_costs contains as_number(input.estimated_cost_usd)
+
+estimated_costs contains as_number(input.estimated_cost)
+
+# Reading what the caller sent --------------------------------------------------------------
+
 # Letter case and surrounding blanks make no difference. A value that is not a string, or is
-# empty, is no address.
+# empty, says nothing.
 clean(text) := cleaned if {
 	is_string(text)
 	cleaned := lower(trim_space(text))
 	cleaned != ""
 }
-
-# What the call costs ------------------------------------------------------------------------
-
-# Both names are in use. Where they disagree, the higher one decides.
-estimated_costs contains as_number(fact("estimated_cost_usd"))
-
-estimated_costs contains as_number(fact("estimated_cost"))
-
-# What the caller said about the call. Sluicegate puts every key of `context` at the top of the
-# input; a tool that evaluates a bare request leaves it under `context`.
-fact(name) := input[name] if input[name] != null
-
-else := input.context[name]
 
 # Some clients send decimal numbers as strings ("0.50"). Anything else is not a number.
 as_number(value) := value if is_number(value)

@@ -33,7 +33,7 @@ default allow := true
 
 allow := false if count(deny_reasons) > 0
 
-# Settings -----------------------------------------------------------------------------------
+# Settings ----------------------------------------------------------------------------------
 
 default max_calls := 100
 
@@ -43,7 +43,7 @@ default window_seconds := 60
 
 window_seconds := input.parameters.window_seconds if is_number(input.parameters.window_seconds)
 
-# Reasons to deny ----------------------------------------------------------------------------
+# Reasons to deny ---------------------------------------------------------------------------
 
 deny_reasons contains "rate_limit_exceeded" if {
 	input.action == "llm_call"
@@ -51,7 +51,7 @@ deny_reasons contains "rate_limit_exceeded" if {
 	not counted_over_longer_window
 }
 
-# Warnings -----------------------------------------------------------------------------------
+# Warnings ----------------------------------------------------------------------------------
 
 warnings contains "rate_not_checked" if {
 	input.action == "llm_call"
@@ -72,7 +72,7 @@ warnings contains "rate_not_checked" if {
 	counted_over_shorter_window
 }
 
-# How many calls -----------------------------------------------------------------------------
+# How many calls ----------------------------------------------------------------------------
 
 # The number of `llm_call`s of this agent within the window, this one included: 100 is the
 # hundredth call and still allowed, 101 is one too many. Calls that were denied do not count, or
@@ -83,7 +83,7 @@ calls_in_window := system_count
 
 # Only where the system has none, what the caller says of itself is better than nothing. Being
 # the caller's word, it is not to be trusted.
-calls_in_window := as_number(fact("calls_in_window")) if not system_count
+calls_in_window := as_number(input.calls_in_window) if not system_count
 
 system_count := input.usage.calls_in_window if is_number(input.usage.calls_in_window)
 
@@ -100,15 +100,9 @@ counted_over_shorter_window if {
 	input.usage.window_seconds < window_seconds
 }
 
-# Reading what the caller sent ---------------------------------------------------------------
+# Reading what the caller sent --------------------------------------------------------------
 
-# Sluicegate puts every key of `context` at the top of the input; a tool that evaluates a bare
-# request leaves it under `context`.
-fact(name) := input[name] if input[name] != null
-
-else := input.context[name]
-
-# Some clients send numbers as strings ("12"). Anything else is not a number.
+# Some clients send decimal numbers as strings ("0.50"). Anything else is not a number.
 as_number(value) := value if is_number(value)
 
 as_number(value) := number if {

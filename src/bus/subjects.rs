@@ -92,6 +92,13 @@ impl Subjects {
         self.under("usage")
     }
 
+    /// What one run of `sluicegate bench` has to itself: its echo's NATS subject, and the prefix of
+    /// its events.
+    #[must_use]
+    pub fn bench(&self, run: &str) -> String {
+        format!("{}.{}", self.under("bench"), token(run))
+    }
+
     /// The agent that a check's subject names, if it names one. A token that isn't the whole of a
     /// name, or that we didn't make, stands for itself: whoever asks there must not be able to
     /// choose another name in the body.
@@ -174,6 +181,7 @@ mod tests {
             subjects.violation(Severity::Critical, "cost_control"),
             "policy.violation.critical.cost_control"
         );
+        assert_eq!(subjects.bench("0f3a"), "policy.bench.0f3a");
         assert_eq!(subjects.agent_of("policy.check.planner"), Some("planner".into()));
         assert_eq!(subjects.agent_of("policy.check_batch.a%2Eb"), Some("a.b".into()));
         assert_eq!(subjects.agent_of("policy.check.50%zz"), Some("50%zz".into()));
