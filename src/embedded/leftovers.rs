@@ -117,27 +117,32 @@ async fn is_ours(record: &Record) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt as _;
-    use tokio::process::Child;
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    use tokio::process::{Child, ChildStdin};
 
-    fn sleeper(marker: &str) -> (Child, Pid) {
-        let child = Command::new("/bin/sh")
-            .args(["-c", "read -r _", "sh", marker])
+    /// A process that waits for the end of its input, with the marker among its arguments.
+    async fn sleeper(marker: &str) -> (Child, ChildStdin, Pid) {
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "echo ready; read -r _", "sh", marker])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
-            .process_group(0)
             .spawn()
             .unwrap();
+        // Just after the start its command line is not to be seen yet.
+        let mut said = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).await.unwrap();
         let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
-        (child, pid)
+        // Taken out, since waiting for a child closes its input.
+        let input = child.stdin.take().unwrap();
+        (child, input, pid)
     }
 
     #[tokio::test]
     async fn a_recorded_server_is_ended_and_its_record_removed() {
         let data = tempfile::tempdir().unwrap();
         let records = Records::open(data.path()).unwrap();
-        let (mut child, pid) = sleeper("/data/of/ours");
-        // Waiting for a child closes its standard input, on whose end it would end by itself.
-        let _pipe = child.stdin.take();
+        let (mut child, _input, pid) = sleeper("/data/of/ours").await;
         records.note("nats-server", pid, "/data/of/ours");
         let (status, ()) = tokio::join!(child.wait(), records.end_leftovers());
         assert_eq!(status.unwrap().signal(), Some(15));
@@ -148,7 +153,7 @@ mod tests {
     async fn a_stranger_with_the_recorded_id_is_left_alone() {
         let data = tempfile::tempdir().unwrap();
         let records = Records::open(data.path()).unwrap();
-        let (mut child, pid) = sleeper("/data/of/somebody/else");
+        let (mut child, _input, pid) = sleeper("/data/of/somebody/else").await;
         records.note("nats-server", pid, "/data/of/ours");
         records.end_leftovers().await;
         assert!(child.try_wait().unwrap().is_none());

@@ -5,15 +5,37 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::error::{EmbeddedError, Setting};
+
+/// How long a port may stay taken by nobody: a process that was killed gives its ports back only
+/// after its last thread has ended.
+const PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Refuses an address on which somebody listens already, before a server is started that would
 /// fail on it.
-pub(super) fn require_free(
+pub(super) async fn require_free(
     server: &'static str,
     address: SocketAddr,
     setting: Setting,
 ) -> Result<(), EmbeddedError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match look(server, address, setting) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let nobody = matches!(error, EmbeddedError::PortTaken { holder: None, .. });
+        if !nobody || Instant::now() >= deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn look(server: &'static str, address: SocketAddr, setting: Setting) -> Result<(), EmbeddedError> {
     // Binding alone does not see a listener on all addresses everywhere; connecting does.
     let answers = TcpStream::connect_timeout(&address, Duration::from_millis(250)).is_ok();
     match TcpListener::bind(address) {
@@ -77,25 +99,25 @@ fn listeners(table: &str, port: u16) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_taken_port_is_refused_and_a_free_one_is_not() {
+    #[tokio::test]
+    async fn a_taken_port_is_refused_and_a_free_one_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let error = require_free("nats-server", address, Setting::NATS_URL).unwrap_err();
+        let error = require_free("nats-server", address, Setting::NATS_URL).await.unwrap_err();
         let EmbeddedError::PortTaken { holder, .. } = &error else { panic!("{error}") };
         if cfg!(target_os = "linux") {
             let me = format!("(process {})", std::process::id());
             assert!(holder.as_ref().is_some_and(|name| name.ends_with(&me)), "{error}");
         }
         drop(listener);
-        require_free("nats-server", address, Setting::NATS_URL).unwrap();
+        require_free("nats-server", address, Setting::NATS_URL).await.unwrap();
     }
 
-    #[test]
-    fn a_listener_on_all_addresses_counts() {
+    #[tokio::test]
+    async fn a_listener_on_all_addresses_counts() {
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
-        assert!(require_free("nats-server", address, Setting::NATS_URL).is_err());
+        assert!(require_free("nats-server", address, Setting::NATS_URL).await.is_err());
     }
 
     #[test]

@@ -71,8 +71,8 @@ impl Stack {
 
         let records = Records::open(&data)?;
         records.end_leftovers().await;
-        port::require_free(NATS_PART, nats_address, Setting::NATS_URL)?;
-        port::require_free(CLICKHOUSE_PART, clickhouse_address, Setting::CLICKHOUSE_URL)?;
+        port::require_free(NATS_PART, nats_address, Setting::NATS_URL).await?;
+        port::require_free(CLICKHOUSE_PART, clickhouse_address, Setting::CLICKHOUSE_URL).await?;
 
         let nats_spec = nats::prepare(config, &nats_program, nats_address, &data)?;
         let clickhouse_spec =

@@ -199,7 +199,6 @@ async fn watch(mut running: Running, spec: Spec, rules: Rules, reporter: Reporte
         let status = tokio::select! {
             biased;
             () = stop.token.cancelled() => {
-                reporter.waiting("stopping");
                 running.end(stop.deadline(), &spec, &rules.records).await;
                 return;
             }

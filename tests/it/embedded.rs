@@ -117,7 +117,6 @@ async fn data_survive_a_restart_and_nothing_is_left_running() {
     assert!(pids.iter().all(|pid| runs(*pid)));
     stack.stop(STOP).await;
     assert!(!pids.iter().any(|pid| runs(*pid)), "a server runs on");
-    assert!(!health.is_ready());
 
     let stack = start(&config).await.unwrap();
     let mut stream = connect().await.get_stream("KEPT").await.unwrap();
@@ -196,6 +195,17 @@ async fn a_second_stack_on_the_same_data_is_refused() {
     assert!(matches!(error, EmbeddedError::Locked { holder: Some(_), .. }), "{error}");
     assert_eq!(query(&first, "SELECT 1").await, "1");
     stack.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn a_dropped_stack_leaves_nothing_running() {
+    let data = folder();
+    let config = config(data.path());
+    let stack = start(&config).await.unwrap();
+    let pids = [NATS_PART, CLICKHOUSE_PART].map(|part| pid(data.path(), part).unwrap());
+    drop(stack);
+    until("the end of the servers", move || !pids.iter().any(|pid| runs(*pid))).await;
+    start(&config).await.unwrap().stop(STOP).await;
 }
 
 #[tokio::test]
