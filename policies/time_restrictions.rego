@@ -84,6 +84,7 @@ actions := input.parameters.actions
 # A setting that cannot be read must not lock anybody out. It switches the check off, and the
 # warning says so.
 settings_readable if {
+	time_zone != "Local" # would be the zone of whichever machine evaluates
 	is_clock_time(start)
 	is_clock_time(end)
 	weekdays_readable
@@ -200,10 +201,14 @@ day_before := {
 
 # Is it written correctly? -------------------------------------------------------------------
 
-# HH:MM, from 00:00 to 24:00; whether the digits are digits, the schema above has seen to.
+# HH:MM, from 00:00 to 24:00. With every digit turned into 0, a correct time looks like 00:00.
 is_clock_time(text) if {
 	is_string(text)
-	count(text) == 5
-	indexof(text, ":") == 2
+	strings.replace_n(digit_to_zero, text) == "00:00"
 	text <= "24:00"
+	substring(text, 3, 2) < "60"
+}
+
+digit_to_zero := {
+	"1": "0", "2": "0", "3": "0", "4": "0", "5": "0", "6": "0", "7": "0", "8": "0", "9": "0",
 }

@@ -100,9 +100,9 @@ class Executor:
 
     def _insert(self, options: RequestOptions, insert: sqltext.DataInsert, data: Iterator[bytes]) -> Whole:
         held, more = _take(data, _PREFETCH)
-        _refuse(insert.statement)
+        _refuse_file_calls(insert.statement)
         if insert.format.upper() == "VALUES":  # its data may hold expressions
-            _refuse(held)
+            _refuse_file_calls(held)
         settings = {**_ONE_BLOCK, **options.settings}
         with self._place(), self.engine.connection(options.database, settings, options.params) as connection:
             stream = connection.insert(insert.statement, insert.format)
@@ -121,7 +121,9 @@ class Executor:
     def _query(self, options: RequestOptions, text: bytes, begin: BeginStream) -> Optional[Whole]:
         if not text.strip(b" \t\r\n\f;"):
             raise ClickHouseError(SYNTAX_ERROR, "Empty query.")
-        _refuse(text)
+        _refuse_file_calls(text)
+        if sqltext.writes_outfile(text):
+            raise _no_outfile()
         word = sqltext.first_word(text)
         if word == b"INSERT" and sqltext.reads_input(text):
             # the engine would accept it, and insert nothing
@@ -147,7 +149,7 @@ class Executor:
         if count > 1 or (count == 0 and sqltext.has_several_statements(text)):
             raise ClickHouseError(SYNTAX_ERROR, "Syntax error: multi-statements are not allowed; send one at a time.")
         if effect == "CONTROL" and word in _WITH_OUTPUT:  # the engine's own word for it
-            raise ClickHouseError(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed.", status=400)
+            raise _no_outfile()
         if options.session_id and (word in (b"SET", b"USE") or sqltext.is_temporary(text)):
             raise ClickHouseError(
                 NOT_IMPLEMENTED,
@@ -227,12 +229,13 @@ def _chain(first: List[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _refuse(text: bytes) -> None:
-    """What the embedded engine would do as a local tool does, with this process's rights."""
+def _refuse_file_calls(text: bytes) -> None:
     if sqltext.calls_file(text):
         raise ClickHouseError(ACCESS_DENIED, "The function file() is not allowed here.")
-    if sqltext.writes_outfile(text):
-        raise ClickHouseError(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed.", status=400)
+
+
+def _no_outfile() -> ClickHouseError:
+    return ClickHouseError(INTO_OUTFILE_NOT_ALLOWED, "INTO OUTFILE is not allowed.", status=400)
 
 
 def _joined(chunks: Iterator[bytes], header_of: HeaderLength) -> Iterator[bytes]:

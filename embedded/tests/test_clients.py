@@ -25,7 +25,10 @@ def test_clickhouse_connect(start: Callable[..., Service]) -> None:
         "level Enum8('low' = 1, 'high' = 2), note Nullable(String)) ENGINE = MergeTree ORDER BY at"
     )
     at = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)
-    rows = [[uuid.uuid4(), at + datetime.timedelta(seconds=n), ["a'b", "ü"], f"agent{n % 3}", "low", None] for n in range(500)]
+    rows = [
+        [uuid.uuid4(), at + datetime.timedelta(seconds=n), ["a'b", "ü"], f"agent{n % 3}", "low", None]
+        for n in range(500)
+    ]
     done = client.insert("t", rows, database="d", column_names=["id", "at", "tags", "agent", "level", "note"])
     assert done.written_rows == 500
     seen = client.query("SELECT id, tags, level, note FROM d.t ORDER BY at").result_rows
@@ -64,7 +67,8 @@ def test_curl(service: Service) -> None:
 
     curl(service.url, "-d", "CREATE TABLE t (a UInt32, b String) ENGINE = MergeTree ORDER BY a")
     lines = b"".join(b"%d\tx\n" % n for n in range(300_000))
-    curl(f"{service.url}/?query=INSERT+INTO+t+FORMAT+TSV", "--data-binary", "@-", data=lines)
-    curl(f"{service.url}/?query=INSERT+INTO+t+FORMAT+TSV", "-H", "Transfer-Encoding: chunked", "--data-binary", "@-", data=lines)
+    insert = (f"{service.url}/?query=INSERT+INTO+t+FORMAT+TSV", "--data-binary", "@-")
+    curl(*insert, data=lines)
+    curl("-H", "Transfer-Encoding: chunked", *insert, data=lines)
     assert curl(f"{service.url}/?query=SELECT+count()+FROM+t") == "600000\n"
     assert curl("--compressed", service.url, "-d", "SELECT a FROM t ORDER BY a LIMIT 300000").count("\n") == 300_000

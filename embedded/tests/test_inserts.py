@@ -278,7 +278,8 @@ def test_inserts_and_queries_at_once(table: Service) -> None:
             answer = table.insert_chunked(INSERT, [data[:5000], data[5000:]])
             if answer.status != 200:
                 failures.append(answer.text)
-            seen = int(table.sql("SELECT count() FROM t WHERE a >= {f:UInt32} AND a < {f:UInt32} + 100", param_f=str(first)))
+            mine = "SELECT count() FROM t WHERE a >= {f:UInt32} AND a < {f:UInt32} + 100"
+            seen = int(table.sql(mine, param_f=str(first)))
             if seen != 100:
                 failures.append((first, seen))
 

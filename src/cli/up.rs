@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::print::{self, DIM, GOOD, STRONG, styled};
 use super::serve;
 use crate::config::Config;
-use crate::embedded::Stack;
+use crate::embedded::{EmbeddedError, Stack};
 use crate::runtime::health::Health;
 use crate::runtime::shutdown;
 
@@ -28,9 +28,10 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
     serve::expect_parts(&health, &serve::ALL);
     // The port first: nothing has to be ended again when it is taken.
     let listener = serve::listener(&config, &serve::ALL).await?;
-    let stack = tokio::select! {
-        stack = Stack::start(&config, health.clone(), stop.clone()) => stack?,
-        () = stop.cancelled() => return Ok(Exit::Ok),
+    let stack = match Stack::start(&config, health.clone(), stop.clone()).await {
+        Ok(stack) => stack,
+        Err(EmbeddedError::Cancelled) => return Ok(Exit::Ok),
+        Err(error) => return Err(error.into()),
     };
     let config = Arc::new(config);
     let roles = serve::roles_until(
