@@ -87,7 +87,8 @@ impl Recorder {
     }
 
     /// Records a decision and its violations: true once the stream has acknowledged all of them.
-    /// False means that what wasn't acknowledged is kept and sent until it is.
+    /// False means that what wasn't acknowledged is kept and sent until it is, unless the stream can
+    /// never take it.
     ///
     /// While a backlog waits, new events queue behind it at once: a stream that is down costs a
     /// check microseconds, not a timeout.
@@ -98,10 +99,10 @@ impl Recorder {
             return false;
         }
         let start = Instant::now();
-        let (unsent, reason) = inner.publish_all(record.events, false).await;
+        let Attempt { unsent, given_up, reason } = inner.publish_all(record.events, false).await;
         metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
         if unsent.is_empty() {
-            return true;
+            return given_up == 0;
         }
         tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
         inner.backlog.push(unsent);
@@ -136,7 +137,7 @@ impl Recorder {
                 inner.backlog.filled.notified().await;
                 continue;
             }
-            let (unsent, reason) = inner.publish_all(batch, true).await;
+            let Attempt { unsent, reason, .. } = inner.publish_all(batch, true).await;
             let failed = !unsent.is_empty();
             inner.backlog.settle(count, unsent);
             if failed {
@@ -153,15 +154,20 @@ impl Recorder {
 }
 
 impl Inner {
-    /// Publishes all, then awaits all acknowledgements; gives back what was not acknowledged, and
-    /// why the last of it wasn't.
-    async fn publish_all(&self, events: Vec<Outgoing>, again: bool) -> (Vec<Outgoing>, String) {
+    /// Publishes all, then awaits all acknowledgements.
+    async fn publish_all(&self, events: Vec<Outgoing>, again: bool) -> Attempt {
         let attempts = events.into_iter().map(|event| async move {
-            match self.publish(&event, again).await {
-                Sent::Acknowledged => None,
+            let sent = self.publish(&event, again).await;
+            (event, sent)
+        });
+        let mut attempt = Attempt::default();
+        for (event, sent) in join_all(attempts).await {
+            match sent {
+                Sent::Acknowledged => (),
                 Sent::Unknown(reason) => {
                     metrics::audit_publish_failures().increment(1);
-                    Some((event, reason))
+                    attempt.unsent.push(event);
+                    attempt.reason = reason;
                 }
                 Sent::Never(reason) => {
                     metrics::audit_publish_failures().increment(1);
@@ -171,16 +177,11 @@ impl Inner {
                         bytes = event.payload.len(),
                         "an event can never be stored and is given up: {reason}"
                     );
-                    None
+                    attempt.given_up += 1;
                 }
             }
-        });
-        let mut last = String::new();
-        let unsent = join_all(attempts).await.into_iter().flatten().map(|(event, reason)| {
-            last = reason;
-            event
-        });
-        (unsent.collect(), last)
+        }
+        attempt
     }
 
     async fn publish(&self, event: &Outgoing, again: bool) -> Sent {
@@ -215,6 +216,17 @@ impl Inner {
             Err(error) => failed(&error),
         }
     }
+}
+
+/// What became of an attempt to publish several events.
+#[derive(Default)]
+struct Attempt {
+    /// What was not acknowledged.
+    unsent: Vec<Outgoing>,
+    /// How many can never be stored.
+    given_up: usize,
+    /// Why the last of the unsent was not acknowledged.
+    reason: String,
 }
 
 /// What became of one attempt to publish.

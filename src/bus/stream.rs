@@ -69,6 +69,28 @@ pub async fn ensure(
     Ok(())
 }
 
+/// Whether the server has both streams, whatever their limits.
+///
+/// # Errors
+/// When the server doesn't answer.
+pub async fn exist(connection: &Connection, settings: &Stream) -> Result<bool, BusError> {
+    use jetstream::context::GetStreamErrorKind as Kind;
+
+    let context = context(connection);
+    for name in [&settings.name, &settings.dead_letter_name] {
+        match context.get_stream(name).await.map_err(|error| (error.kind(), error)) {
+            Ok(_) => (),
+            Err((Kind::JetStream(server), _))
+                if server.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                return Ok(false);
+            }
+            Err((_, error)) => return Err(BusError::request("stream information", &error)),
+        }
+    }
+    Ok(true)
+}
+
 fn base(settings: &Stream) -> Config {
     Config {
         retention: RetentionPolicy::Limits,

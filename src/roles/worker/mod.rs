@@ -168,16 +168,23 @@ async fn ensure_streams(
 }
 
 /// While events can't be stored, makes sure that there is a stream to store them in: somebody may
-/// have deleted it, or the server lost its data.
+/// have deleted it, or the server lost its data. Leaves one alone that is there: an operator who
+/// enlarges a full one must not find it small again.
 async fn keep_streams(context: RoleContext, connection: Connection, recorder: Recorder) {
     let subjects = Subjects::new(&context.config.nats.subject_prefix);
+    let settings = &context.config.stream;
     let mut ticks = tokio::time::interval(context.config.backoff.max);
     loop {
         ticks.tick().await;
-        if recorder.backlog() > 0
-            && let Err(error) =
-                bus::stream::ensure(&connection, &context.config.stream, &subjects).await
-        {
+        if recorder.backlog() == 0 {
+            continue;
+        }
+        let kept = match bus::stream::exist(&connection, settings).await {
+            Ok(true) => Ok(()),
+            Ok(false) => bus::stream::ensure(&connection, settings, &subjects).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "the audit stream can't be brought back");
         }
     }

@@ -88,23 +88,30 @@ async fn a_worker_that_is_told_to_stop_loses_no_accepted_check() {
     assert!(all.refused + all.unanswered <= CROWD, "{} {}", all.refused, all.unanswered);
 }
 
-#[tokio::test]
-async fn a_second_signal_ends_at_once() {
-    let fleet = Fleet::new();
+/// A worker that keeps an event for which there is no stream, and doesn't bring the stream back.
+async fn worker_with_a_kept_event(fleet: &Fleet, drain: &str) -> Running {
     let folder = format!("policies.folder={}", fleet.policies().display());
-    let url = fleet.nats.url();
-    let mut worker = Running::worker(Program::new(&[
+    let (url, drain) = (fleet.nats.url(), format!("shutdown.drain={drain}"));
+    let worker = Running::worker(Program::new(&[
         "worker",
         "--nats-url",
         &url,
         "--set",
         &folder,
         "--set",
-        "shutdown.drain=10m",
+        &drain,
+        "--set",
+        "backoff.max=1h",
     ]));
-    let (agent, audit) = (fleet.agent().await, fleet.audit().await);
-    audit.jetstream.delete_stream("POLICY_AUDIT").await.unwrap();
-    assert_eq!(agent.act("kept").await["audit"], json!("pending"));
+    fleet.audit().await.jetstream.delete_stream("POLICY_AUDIT").await.unwrap();
+    assert_eq!(fleet.agent().await.act("kept").await["audit"], json!("pending"));
+    worker
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let fleet = Fleet::new();
+    let mut worker = worker_with_a_kept_event(&fleet, "10m").await;
     worker.signal(Signal::SIGINT);
     worker.logs("a second signal ends at once");
     worker.signal(Signal::SIGTERM);
@@ -114,20 +121,7 @@ async fn a_second_signal_ends_at_once() {
 #[tokio::test]
 async fn a_drain_ends_at_its_deadline_and_says_what_is_left() {
     let fleet = Fleet::new();
-    let folder = format!("policies.folder={}", fleet.policies().display());
-    let url = fleet.nats.url();
-    let mut worker = Running::worker(Program::new(&[
-        "worker",
-        "--nats-url",
-        &url,
-        "--set",
-        &folder,
-        "--set",
-        "shutdown.drain=300ms",
-    ]));
-    let (agent, audit) = (fleet.agent().await, fleet.audit().await);
-    audit.jetstream.delete_stream("POLICY_AUDIT").await.unwrap();
-    assert_eq!(agent.act("kept").await["audit"], json!("pending"));
+    let mut worker = worker_with_a_kept_event(&fleet, "300ms").await;
     worker.signal(Signal::SIGTERM);
     worker.wait();
     let log = worker.log();

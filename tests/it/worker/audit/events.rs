@@ -170,3 +170,19 @@ async fn what_no_message_could_carry_is_shortened_and_says_so() {
     assert!(event["input"]["shortened_from_bytes"].as_u64() > Some(100_000), "{event}");
     assert_eq!(event["input"]["context"]["x"].as_str().unwrap().len(), 50_000, "once is enough");
 }
+
+#[tokio::test]
+async fn what_can_never_be_stored_is_not_called_recorded() {
+    let fleet = Fleet::new();
+    let (_worker, agent, audit) = fleet.start().await;
+    // Somebody else made the stream's messages smaller than any event.
+    let config = async_nats::jetstream::stream::Config {
+        max_message_size: 100,
+        ..audit.config().await
+    };
+    audit.jetstream.update_stream(config).await.unwrap();
+    let reply = agent.act("a").await;
+    assert_eq!(reply["allowed"], json!(true));
+    assert_ne!(reply["audit"], json!("recorded"));
+    assert_eq!(audit.len().await, 0);
+}

@@ -7,11 +7,11 @@ use serde_json::json;
 use sluicegate::runtime::health::State;
 
 use super::super::support::agent::decided;
-use super::super::support::{Fleet, Program, Running, until};
+use super::super::support::{Fleet, Program, until};
 
 #[tokio::test]
 async fn a_worker_waits_for_the_server_and_says_so() {
-    let mut fleet = Fleet::new();
+    let fleet = Fleet::new();
     fleet.nats.kill();
     let worker = fleet.spawn("worker-1", fleet.config.clone());
     let url = fleet.nats.url();
@@ -28,7 +28,7 @@ async fn a_worker_waits_for_the_server_and_says_so() {
 
 #[tokio::test]
 async fn a_worker_that_waits_for_the_server_can_be_told_to_stop() {
-    let mut fleet = Fleet::new();
+    let fleet = Fleet::new();
     fleet.nats.kill();
     let folder = format!("policies.folder={}", fleet.policies().display());
     let url = fleet.nats.url();
@@ -101,7 +101,7 @@ async fn a_paused_server_loses_nothing() {
 
 #[tokio::test]
 async fn the_program_says_on_http_what_it_waits_for() {
-    let mut fleet = Fleet::new();
+    let fleet = Fleet::new();
     fleet.nats.kill();
     let folder = format!("policies.folder={}", fleet.policies().display());
     let listen = format!("127.0.0.1:{}", crate::support::servers::free_port());

@@ -72,6 +72,8 @@ async fn one_slow_acknowledgement_blocks_nobody_else() {
 async fn an_acknowledgement_that_never_comes_is_waited_for_within_the_bound() {
     let mut fleet = Fleet::new();
     fleet.config.audit.acknowledge_timeout = Duration::from_millis(500);
+    // The worker must not bring the real stream back.
+    fleet.config.backoff.max = Duration::from_secs(3_600);
     let (_worker, agent, mut told) = started(&fleet).await;
     let start = Instant::now();
     let reply = agent.act("slow").await;

@@ -7,10 +7,10 @@ pub(crate) mod stream;
 
 use std::time::{Duration, Instant};
 
-pub(crate) use agent::{Agent, Refusal};
+pub(crate) use agent::Agent;
 pub(crate) use fleet::{Fleet, Worker};
 pub(crate) use program::{Program, Running};
-pub(crate) use stream::{AuditStream, Stored};
+pub(crate) use stream::AuditStream;
 
 use crate::support::servers::PATIENCE;
 
