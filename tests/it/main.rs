@@ -13,6 +13,7 @@ mod bench;
 mod cli;
 mod config;
 mod deploy;
+mod docs;
 mod embedded;
 mod layers;
 mod policies;
