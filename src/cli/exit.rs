@@ -50,4 +50,5 @@ Exit codes:
   3   `check`: the worker could not read the request
   4   nobody answered: no worker, or no server
   64  the command line is wrong
-  78  the configuration is wrong";
+  78  the configuration is wrong
+  130 ended at once by a second signal";

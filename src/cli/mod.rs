@@ -21,6 +21,7 @@ use self::exit::Exit;
 use crate::bus::BusError;
 use crate::config::{ConfigError, Loaded, LogFormat, Override, Sources, load};
 use crate::runtime::telemetry;
+use crate::store::StoreError;
 
 /// Policy enforcement for fleets of autonomous agents: before a sensitive operation an agent asks
 /// "may I?"; every decision is recorded before it is answered.
@@ -165,6 +166,9 @@ fn sources(global: &Global) -> Result<Sources, ConfigError> {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<ConfigError>().is_some() {
         return Exit::Config;
+    }
+    if let Some(StoreError::Unreachable(_) | StoreError::Timeout { .. }) = error.downcast_ref() {
+        return Exit::Unavailable;
     }
     match error.downcast_ref::<BusError>() {
         Some(

@@ -253,9 +253,9 @@ impl Default for Worker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Instructions of the Rego virtual machine per rule.
+    /// Instructions of the Rego virtual machine per evaluation of a policy.
     pub instructions: usize,
-    /// Time per rule.
+    /// Time per evaluation of a policy.
     #[serde(with = "humantime_serde")]
     pub time: Duration,
     /// Memory an evaluation may hold at once.
@@ -408,7 +408,7 @@ impl Default for Retention {
 pub struct Http {
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// Whether `listen` may be an address other than loopback: there is no sign-in yet, so whoever reaches it may change policies.
+    /// Whether `listen` may be an address other than loopback: there is no sign-in yet, so whoever reaches it sees health and metrics.
     pub allow_remote: bool,
     /// Bytes of the largest request body.
     pub max_body: ByteSize,

@@ -221,7 +221,7 @@ label! {
         Allow = "allow",
         /// Denied.
         Deny = "deny",
-        /// Could not be answered properly.
+        /// Allowed, while a policy could not be evaluated.
         Error = "error",
         /// Was no check.
         Malformed = "malformed",

@@ -36,7 +36,9 @@ impl Source {
     /// Where a text stands as a whole word.
     fn places(&self, word: &str) -> Vec<String> {
         let found = self.lines.iter().enumerate().filter(|(_, line)| has_word(line, word));
-        found.map(|(number, line)| format!("{}:{}: {}", self.path, number + 1, line.trim())).collect()
+        found
+            .map(|(number, line)| format!("{}:{}: {}", self.path, number + 1, line.trim()))
+            .collect()
     }
 
     /// The layers of ours that it names after `crate::`, also in braces.

@@ -90,10 +90,7 @@ async fn what_goes_over_the_wire_is_valid() {
     let fleet = Fleet::with_policies(&[
         ("bad", "allow := 7"),
         ("kind", r#"allow := true  warnings := ["w"]"#),
-        (
-            "strict",
-            "allow := false if input.action == \"forbidden\"\ndeny_reasons := [\"d\"]",
-        ),
+        ("strict", "allow := false if input.action == \"forbidden\"\ndeny_reasons := [\"d\"]"),
     ]);
     fleet.policy("draft", "allow := false");
     fleet.settings_add("draft", "status = \"draft\"");

@@ -22,7 +22,7 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
         findings.add(
             &["http.listen", "http.allow_remote"],
             format!(
-                "`http.listen` is {}: there is no sign-in yet, so whoever reaches that address may change policies",
+                "`http.listen` is {}: there is no sign-in yet, so whoever reaches that address sees health and metrics",
                 c.http.listen
             ),
             "listen on 127.0.0.1 or [::1]; or, where the network itself keeps others out, set http.allow_remote = true",

@@ -1,6 +1,6 @@
 //! Storing batches, each event once.
 //!
-//! The steps are those of the design (`docs/design/pipeline.md`, "exactly one row per decision"): look
+//! The steps are those of the design (`docs/adr/0007-sink-deduplication.md`): look
 //! up what may be stored already, insert the rest under a token made of its ids, repeat the same until
 //! it is in, then acknowledge.
 

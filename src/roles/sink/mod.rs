@@ -15,6 +15,7 @@ mod observe;
 mod prepare;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::mpsc;
@@ -33,10 +34,14 @@ use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Subjects};
 use crate::config::Config;
+use crate::runtime::metrics;
 use crate::store::{DecisionRow, Store, StoreError, ViolationRow};
 
 /// The parts of the health that are ready once the stream is read, or another sink reads it.
 pub const PARTS: [&str; 2] = ["sink-decisions", "sink-violations"];
+
+/// How often the state of the stream is asked for.
+const STREAM_STATE: Duration = Duration::from_secs(5);
 
 /// Why a sink ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +103,10 @@ pub async fn run_observed(
         return Ok(());
     }
 
+    let _watching = AbortOnDropHandle::new(tokio::spawn(watch_stream(
+        connection.clone(),
+        config.stream.name.clone(),
+    )));
     let mut lines = JoinSet::new();
     let parts = Parts { context: context.clone(), connection, store, observer };
     lines.spawn(parts.clone().line::<DecisionRow>());
@@ -124,6 +133,24 @@ pub async fn run_observed(
                  the rest waits in the stream"
             );
             Ok(())
+        }
+    }
+}
+
+/// Shows how much the stream holds, and how old it is. Its failures are the lines' to report.
+async fn watch_stream(connection: Connection, stream: String) {
+    let mut ticks = tokio::time::interval(STREAM_STATE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Ok(state) = bus::stream::state(&connection, &stream).await {
+            let age = state.oldest.map_or(0, |oldest| chrono::Utc::now().timestamp() - oldest);
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            {
+                metrics::stream_messages().set(state.messages as f64);
+                metrics::stream_bytes().set(state.bytes as f64);
+                metrics::stream_oldest_age().set(age.max(0) as f64);
+            }
         }
     }
 }
@@ -219,7 +246,7 @@ fn inserter_settings(config: &Config) -> Settings {
         stale: config.sink.ack_wait.min(config.sink.takeover),
         unsettled: config.clickhouse.insert_timeout,
         // An event may have waited a day at its worker before the stream took it.
-        reach: config.stream.max_age + std::time::Duration::from_secs(86_400),
+        reach: config.stream.max_age + Duration::from_secs(86_400),
     }
 }
 

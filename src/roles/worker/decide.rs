@@ -41,7 +41,7 @@ impl Answer {
     /// Notes whether the stream has acknowledged the record.
     pub(super) fn audited(&mut self, recorded: bool) {
         self.reply.audit = if recorded { AuditState::Recorded } else { AuditState::Pending };
-        if !recorded {
+        if !recorded && self.reply.allowed {
             metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
         }
     }
