@@ -61,10 +61,8 @@ async fn a_worker_that_is_told_to_stop_loses_no_accepted_check() {
         let agent = fleet.agent().await;
         asking.extend((0..CROWD / 4).map(|_| tokio::spawn(ask_on(agent.clone()))));
     }
-    until("the crowd is answered", async || {
-        (ANSWERED.load(Ordering::Relaxed) > 500).then_some(())
-    })
-    .await;
+    until("the crowd is answered", async || (ANSWERED.load(Ordering::Relaxed) > 500).then_some(()))
+        .await;
     worker.signal(Signal::SIGTERM);
     assert!(worker.wait().success(), "{}", worker.log());
     ENOUGH.store(true, Ordering::Relaxed);

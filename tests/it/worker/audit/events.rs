@@ -38,10 +38,32 @@ async fn a_decision_event_says_everything() {
     assert_eq!(
         keys(&event),
         [
-            "action", "agent", "decision", "deny_reasons", "duration_us", "enforced", "error",
-            "error_message", "id", "input", "policies", "policy_name", "policy_package",
-            "policy_revision", "project_id", "reason", "resource", "run_id", "schema",
-            "session_id", "step_id", "subject", "timestamp", "user", "warnings", "worker",
+            "action",
+            "agent",
+            "decision",
+            "deny_reasons",
+            "duration_us",
+            "enforced",
+            "error",
+            "error_message",
+            "id",
+            "input",
+            "policies",
+            "policy_name",
+            "policy_package",
+            "policy_revision",
+            "project_id",
+            "reason",
+            "resource",
+            "run_id",
+            "schema",
+            "session_id",
+            "step_id",
+            "subject",
+            "timestamp",
+            "user",
+            "warnings",
+            "worker",
             "would_deny",
         ]
     );
@@ -93,10 +115,27 @@ async fn a_violation_event_can_be_acted_on_without_a_join() {
     assert_eq!(
         keys(event),
         [
-            "action", "action_taken", "agent", "decision", "decision_id", "id", "policy_name",
-            "policy_version", "project_id", "reasons", "resource", "run_id", "schema",
-            "session_id", "severity", "step_id", "subject", "timestamp", "user",
-            "violation_type", "worker",
+            "action",
+            "action_taken",
+            "agent",
+            "decision",
+            "decision_id",
+            "id",
+            "policy_name",
+            "policy_version",
+            "project_id",
+            "reasons",
+            "resource",
+            "run_id",
+            "schema",
+            "session_id",
+            "severity",
+            "step_id",
+            "subject",
+            "timestamp",
+            "user",
+            "violation_type",
+            "worker",
         ]
     );
     assert_eq!(json!(stored.id), event["id"]);
@@ -176,10 +215,8 @@ async fn what_can_never_be_stored_is_not_called_recorded() {
     let fleet = Fleet::new();
     let (_worker, agent, audit) = fleet.start().await;
     // Somebody else made the stream's messages smaller than any event.
-    let config = async_nats::jetstream::stream::Config {
-        max_message_size: 100,
-        ..audit.config().await
-    };
+    let config =
+        async_nats::jetstream::stream::Config { max_message_size: 100, ..audit.config().await };
     audit.jetstream.update_stream(config).await.unwrap();
     let reply = agent.act("a").await;
     assert_eq!(reply["allowed"], json!(true));

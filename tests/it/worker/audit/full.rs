@@ -124,10 +124,7 @@ async fn a_deleted_stream_is_brought_back_and_gets_what_was_kept() {
     assert_eq!(agent.act("before").await["audit"], json!("recorded"));
     audit.jetstream.delete_stream("POLICY_AUDIT").await.unwrap();
     let mut replies = vec![agent.act("kept").await];
-    assert_eq!(
-        (&replies[0]["allowed"], &replies[0]["audit"]),
-        (&json!(true), &json!("pending"))
-    );
+    assert_eq!((&replies[0]["allowed"], &replies[0]["audit"]), (&json!(true), &json!("pending")));
     until("the stream is back", async || {
         audit.jetstream.get_stream("POLICY_AUDIT").await.ok().map(drop)
     })

@@ -107,8 +107,8 @@ async fn the_program_says_on_http_what_it_waits_for() {
     let listen = format!("127.0.0.1:{}", crate::support::servers::free_port());
     let url = fleet.nats.url();
     let set = format!("telemetry.listen={listen}");
-    let _worker = Program::new(&["worker", "--nats-url", &url, "--set", &folder, "--set", &set])
-        .start();
+    let _worker =
+        Program::new(&["worker", "--nats-url", &url, "--set", &folder, "--set", &set]).start();
     let health = || Program::new(&["health", "--json", "--url", &format!("http://{listen}")]).run();
     let said = until("the worker says what it waits for", async || {
         let said = health();

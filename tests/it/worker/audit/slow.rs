@@ -36,11 +36,8 @@ async fn stand_in(client: &Client) -> mpsc::UnboundedReceiver<String> {
 /// A fleet whose stream is replaced by the stand-in.
 async fn started(
     fleet: &Fleet,
-) -> (
-    super::super::support::Worker,
-    super::super::support::Agent,
-    mpsc::UnboundedReceiver<String>,
-) {
+) -> (super::super::support::Worker, super::super::support::Agent, mpsc::UnboundedReceiver<String>)
+{
     let (worker, agent, audit) = fleet.start().await;
     audit.jetstream.delete_stream("POLICY_AUDIT").await.unwrap();
     let told = stand_in(&fleet.agent().await.client).await;

@@ -129,8 +129,7 @@ async fn a_draft_that_is_named_stays_a_draft() {
     fleet.policy("draft", r#"allow := false  deny_reasons := ["d"]"#);
     fleet.settings("[draft]\nstatus = \"draft\"\n");
     let (_worker, agent, audit) = fleet.start().await;
-    let reply =
-        agent.check(json!({"action": "x", "resource": "r", "package": "test.draft"})).await;
+    let reply = agent.check(json!({"action": "x", "resource": "r", "package": "test.draft"})).await;
     assert_eq!(reply["allowed"], json!(true));
     assert_eq!(policy(&reply, "draft")["mode"], json!("shadow"));
     assert_eq!(audit.of_reply(&reply).await.event["would_deny"], json!(["d"]));

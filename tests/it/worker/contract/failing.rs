@@ -23,9 +23,8 @@ async fn failure(audit: &AuditStream, reply: &Value, policy: &str, action_taken:
 #[tokio::test]
 async fn a_failing_policy_fails_open_and_everyone_sees_it() {
     let fleet = Fleet::with_policies(&[("bad", FAILS), ("good", r#"warnings := ["still here"]"#)]);
-    fleet.settings(
-        "[bad]\nstatus = \"active\"\nseverity = \"info\"\n[good]\nstatus = \"active\"\n",
-    );
+    fleet
+        .settings("[bad]\nstatus = \"active\"\nseverity = \"info\"\n[good]\nstatus = \"active\"\n");
     let (_worker, agent, audit) = fleet.start().await;
     let reply = agent.act("x").await;
     assert_eq!((&reply["allowed"], &reply["error"]), (&json!(true), &json!(true)));

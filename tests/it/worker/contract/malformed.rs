@@ -98,9 +98,7 @@ async fn just_within_the_limits() {
     let (_worker, agent, audit) = fleet.start().await;
     let limit = usize::try_from(fleet.config.worker.max_request_bytes.as_u64()).unwrap();
     let around = json!({"action": "a", "resource": "r", "context": {"x": ""}}).to_string().len();
-    let request = |bytes: usize| {
-        json!({"action": "a", "resource": "r", "context": {"x": "x".repeat(bytes - around)}})
-    };
+    let request = |bytes: usize| json!({"action": "a", "resource": "r", "context": {"x": "x".repeat(bytes - around)}});
     let reply = agent.check(request(limit)).await;
     assert_eq!(reply["audit"], json!("recorded"));
     // The context is in the event twice, once lifted.
@@ -111,8 +109,7 @@ async fn just_within_the_limits() {
     assert!(refusal.error["message"].as_str().unwrap().contains("262145 bytes"), "{refusal:?}");
 
     let nesting = fleet.config.worker.max_nesting - 2;
-    let nested =
-        |levels: usize| -> Value { (0..levels).fold(json!(1), |inner, _| json!([inner])) };
+    let nested = |levels: usize| -> Value { (0..levels).fold(json!(1), |inner, _| json!([inner])) };
     let request =
         |levels| json!({"action": "a", "resource": "r", "context": {"x": nested(levels)}});
     agent.check(request(nesting)).await;

@@ -27,7 +27,9 @@ async fn a_policy_is_switched_on_and_off_again() {
     let before = agent.check(request.clone()).await;
     assert_eq!(before["allowed"], json!(true));
 
-    fleet.settings("[default]\nstatus = \"active\"\n[cost_control]\nstatus = \"active\"\nversion = 2\n");
+    fleet.settings(
+        "[default]\nstatus = \"active\"\n[cost_control]\nstatus = \"active\"\nversion = 2\n",
+    );
     let after = decides(&agent, &request, |reply| reply["allowed"] == false).await;
     assert_eq!(after["deny_reasons"], json!(["budget_exceeded"]));
     assert_ne!(after["policy_revision"], before["policy_revision"]);

@@ -69,10 +69,12 @@ async fn a_slow_policy_of_one_session_starves_no_other() {
     let (_worker, agent, _) = fleet.start().await;
     let mut hog = request();
     hog["context"]["session_id"] = json!("hog");
-    let hogs = (0..10).map(|_| tokio::spawn({
-        let (agent, hog) = (agent.clone(), hog.clone());
-        async move { agent.check(hog).await }
-    }));
+    let hogs = (0..10).map(|_| {
+        tokio::spawn({
+            let (agent, hog) = (agent.clone(), hog.clone());
+            async move { agent.check(hog).await }
+        })
+    });
     let hogs: Vec<_> = hogs.collect();
     let others = futures::future::join_all((0..50).map(|_| agent.act("quick"))).await;
     assert!(others.iter().all(|reply| reply["error"] == false));

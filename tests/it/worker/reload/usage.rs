@@ -51,7 +51,8 @@ async fn the_limit_holds_over_two_workers() {
     assert!((5..=10).contains(&allowed), "{allowed}");
     // Soon both deny.
     until("both workers deny", async || {
-        let replies = futures::future::join_all((0..20).map(|_| agent.check(call("planner")))).await;
+        let replies =
+            futures::future::join_all((0..20).map(|_| agent.check(call("planner")))).await;
         replies.iter().all(|reply| reply["allowed"] == false).then_some(())
     })
     .await;

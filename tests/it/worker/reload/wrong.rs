@@ -64,7 +64,8 @@ async fn everything_else_that_can_be_wrong_with_one_policy_is_its_own_problem() 
         fleet.settings_add(name, &format!("status = \"active\"\n{settings}"));
     }
     let (worker, agent, _) = fleet.start().await;
-    let reply = agent.check(json!({"action": "x", "resource": "r", "context": {"user": "u"}})).await;
+    let reply =
+        agent.check(json!({"action": "x", "resource": "r", "context": {"user": "u"}})).await;
     assert_eq!(reply["warnings"], json!(["good"]), "the good one decides: {reply}");
     let Some(State::Degraded(why)) = worker.part("policies") else { panic!("not degraded") };
     for (name, _, _, problem) in cases {
