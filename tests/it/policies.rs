@@ -1,5 +1,5 @@
-//! The shipped policies, by the suites in `tests/policy_tests`: through the engine as a worker runs
-//! them, and through regorus' interpreter, which knows nothing of us.
+//! The shipped policies, by the suites in `tests/policy_tests`, through the engine as a worker runs
+//! them.
 
 mod metadata;
 mod suite;
@@ -113,7 +113,7 @@ fn engine_says(entry: Entry, input: &Map<String, Value>) -> Expected {
     }
 }
 
-/// What regorus' interpreter says of the same input.
+/// What regorus' interpreter says, of inputs that the engine's types don't hold.
 fn interpreter_says(
     name: &str,
     package: &str,
@@ -146,7 +146,6 @@ fn run(name: &str) {
         let mut input = input_of(case);
         let given = case.parameters.clone().unwrap_or_else(|| Value::Object(Map::new()));
         let mut said = Vec::new();
-        // Parameters that are no object can't reach the engine: its type doesn't hold them.
         if let Value::Object(parameters) = &given {
             let raw = engine_says(entry(name, &compiled, parameters.clone()), &input);
             said.push(("the engine", raw));
@@ -154,11 +153,11 @@ fn run(name: &str) {
                 let filled = engine_says(entry(name, &compiled, filled), &input);
                 said.push(("the engine with defaults", filled));
             }
-        }
-        input.insert("parameters".into(), given);
-        match interpreter_says(name, &compiled.package, &input) {
-            Ok(expected) => said.push(("the interpreter", expected)),
-            Err(error) => wrong.push(format!("{}: the interpreter: {error}", case.name)),
+        } else {
+            // Parameters that are no object can't reach the engine: its types don't hold them.
+            input.insert("parameters".into(), given);
+            let says = interpreter_says(name, &compiled.package, &input);
+            said.push(("the interpreter", says.unwrap()));
         }
         for (who, said) in said {
             if said != case.expected {
