@@ -5,17 +5,20 @@
 //! what was delivered (a reconnection, a consumer or stream made anew) ends it, and the next one
 //! begins at the first message that nobody acknowledged.
 
+mod acks;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::Subject;
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer as NatsConsumer, PriorityPolicy};
 use async_nats::jetstream::stream::Stream as NatsStream;
-use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
+
+pub use acks::{Acks, Ticket};
 
 use super::connection::Connection;
 use super::error::BusError;
@@ -74,10 +77,6 @@ pub enum Delivery {
     Message(Box<Delivered>),
 }
 
-/// By which one delivered message is acknowledged.
-#[derive(Clone, Debug)]
-pub struct Ticket(Subject);
-
 /// A durable consumer, wherever it stands.
 #[derive(Debug)]
 pub struct Consumer {
@@ -118,7 +117,7 @@ impl Consumer {
     /// How its messages are acknowledged.
     #[must_use]
     pub fn acks(&self, timeout: Duration) -> Acks {
-        Acks { connection: self.connection.clone(), timeout }
+        Acks::new(&self.connection, timeout)
     }
 
     /// Creates the consumer on the server or makes it what the settings say, takes it back to what
@@ -312,64 +311,6 @@ impl Session {
     }
 }
 
-/// Acknowledges delivered messages. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Acks {
-    connection: Connection,
-    timeout: Duration,
-}
-
-impl Acks {
-    /// Done with it. Not confirmed: if it gets lost, the message comes again.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn done(&self, ticket: &Ticket) -> Result<(), BusError> {
-        self.say(ticket, AckKind::Ack).await
-    }
-
-    /// Done with it, and the server says that it knows. What was acknowledged before over the same
-    /// connection it knows then, too.
-    ///
-    /// # Errors
-    /// When the server doesn't answer in time.
-    pub async fn done_confirmed(&self, ticket: &Ticket) -> Result<(), BusError> {
-        let request = async_nats::Request::new()
-            .payload(Bytes::from(AckKind::Ack))
-            .timeout(Some(self.timeout));
-        self.connection
-            .client
-            .send_request(ticket.0.clone(), request)
-            .await
-            .map(|_| ())
-            .map_err(|error| BusError::request("confirming an acknowledgement", &error))
-    }
-
-    /// Still at it: don't deliver again.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn working(&self, ticket: &Ticket) -> Result<(), BusError> {
-        self.say(ticket, AckKind::Progress).await
-    }
-
-    /// Never deliver it again, though nothing was done with it.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn never(&self, ticket: &Ticket) -> Result<(), BusError> {
-        self.say(ticket, AckKind::Term).await
-    }
-
-    async fn say(&self, ticket: &Ticket, what: AckKind) -> Result<(), BusError> {
-        self.connection
-            .client
-            .publish(ticket.0.clone(), what.into())
-            .await
-            .map_err(|error| BusError::request("acknowledging", &error))
-    }
-}
-
 fn connects(connection: &Connection) -> u64 {
     connection.client.statistics().connects.load(Ordering::Relaxed)
 }
@@ -399,7 +340,7 @@ fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)>
             sequence,
             published,
             redelivered,
-            ticket: Ticket(message.reply?),
+            ticket: Ticket::new(message.reply?),
         },
         pin,
     ))

@@ -5,6 +5,7 @@ mod chaos;
 mod deaths;
 mod flow;
 mod poison;
+mod processes;
 mod proxy;
 mod sharing;
 

@@ -1,8 +1,7 @@
 //! Storing batches, each event once.
 //!
-//! The steps are those of the design (`docs/adr/0007-sink-deduplication.md`): look
-//! up what may be stored already, insert the rest under a token made of its ids, repeat the same until
-//! it is in, then acknowledge.
+//! In this order: look up what may be stored already, insert the rest under a token made of its ids,
+//! repeat the same until it is in, then acknowledge.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -12,12 +12,12 @@ use crate::store::eventually;
 use crate::support::servers::ClickHouse;
 
 /// How long; a night's run with `SLUICEGATE_CHAOS_SECONDS`.
-fn how_long() -> Duration {
+pub(crate) fn how_long() -> Duration {
     let seconds = std::env::var("SLUICEGATE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(15))
 }
 
-fn random(below: u64) -> u64 {
+pub(crate) fn random(below: u64) -> u64 {
     RandomState::new().hash_one(Instant::now()) % below
 }
 

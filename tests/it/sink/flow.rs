@@ -91,6 +91,25 @@ async fn a_batch_that_spans_months_is_stored_by_month() {
 }
 
 #[tokio::test]
+async fn events_larger_than_a_batch_go_alone() {
+    let rig = rig_on(ClickHouse::shared(), |config| {
+        config.sink.batch_bytes = bytesize::ByteSize::kib(4);
+    })
+    .await;
+    let large = "x".repeat(700 * 1_024);
+    let mut ids = BTreeSet::new();
+    for n in 0..12 {
+        let input = if n % 2 == 0 { json!({"text": large}) } else { json!({}) };
+        ids.insert(rig.decide(&json!({"timestamp": Utc::now(), "input": input})).await);
+    }
+    let sink = rig.sink();
+    rig.stored_once(&ids).await;
+    let bytes = "SELECT sum(length(input_data)) FROM policy_decisions";
+    assert!(rig.number(bytes).await > 6 * 700 * 1_024);
+    sink.stopped().await;
+}
+
+#[tokio::test]
 async fn an_event_that_the_stream_holds_twice_is_one_row() {
     let rig = rig_on(ClickHouse::shared(), |config| {
         config.stream.duplicate_window = Duration::from_millis(100);

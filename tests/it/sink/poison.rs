@@ -80,6 +80,23 @@ async fn what_is_no_event_is_put_aside() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_too_large_for_its_headers_keeps_its_beginning() {
+    let rig = rig().await;
+    let subject = rig.subjects.decision(Verdict::Allow, "x");
+    // As large as the server takes, so that there is no room for the reason beside it.
+    let largest = 1_024 * 1_024 - 200;
+    rig.publish(&subject, "huge", vec![b'['; largest]).await;
+    let ids = rig.decisions(3).await;
+    let sink = rig.sink();
+    rig.stored_once(&ids).await;
+    let letters = dead_letters(&rig, 1).await;
+    let (body, sequence) = letters.values().flatten().next().unwrap();
+    assert!(body.len() < largest && body.len() > largest - 8_192, "{}", body.len());
+    assert_eq!(sequence, "1");
+    sink.stopped().await;
+}
+
+#[tokio::test]
 async fn rows_that_clickhouse_refuses_are_put_aside_alone() {
     let rig = rig().await;
     let first = rig.sink();
