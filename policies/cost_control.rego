@@ -1,8 +1,7 @@
 # METADATA
 # title: Cost control
 # description: >-
-#   Stops a call that the budget cannot pay for, keeps expensive models for work that matters,
-#   and, where a spending limit is set, stops a caller who has used it up.
+#   Stops a call that the budget cannot pay for, and keeps expensive models for work that matters.
 # custom:
 #   severity: warning
 #   reasons:
@@ -12,13 +11,9 @@
 #     expensive_model_for_low_priority: >-
 #       This model is reserved for more important tasks. Use a cheaper model, or raise the
 #       priority of the task.
-#     spend_limit_exceeded: >-
-#       The spending so far plus this call is above the limit set by the operator.
 #   warnings:
 #     budget_not_checked: >-
 #       A budget or an estimate was given, but not as a number, so it could not be checked.
-#     spend_not_known: >-
-#       A spending limit is set, but the system does not know what this caller has spent.
 #   parameters:
 #     type: object
 #     additionalProperties: false
@@ -48,14 +43,6 @@
 #         items: {type: string, minLength: 1}
 #         maxItems: 100
 #         default: [low]
-#       spend_limit_usd:
-#         type: [number, "null"]
-#         description: >-
-#           What a caller may spend in all, in US dollars, by the system's own count. Null means
-#           no limit.
-#         minimum: 0
-#         maximum: 1000000000
-#         default: null
 package cmbagent.cost_control
 
 import rego.v1
@@ -92,13 +79,6 @@ low_priorities := input.parameters.low_priorities if {
 	count(input.parameters.low_priorities) <= 100
 }
 
-# There is no default: without this setting there is no limit.
-spend_limit_usd := input.parameters.spend_limit_usd if {
-	is_number(input.parameters.spend_limit_usd)
-	input.parameters.spend_limit_usd >= 0
-	input.parameters.spend_limit_usd <= 1000000000
-}
-
 # Reasons to deny ---------------------------------------------------------------------------
 
 # A budget that exactly covers the call is enough. A call that costs nothing always fits, even
@@ -114,21 +94,6 @@ deny_reasons contains "expensive_model_for_low_priority" if {
 	low_priority
 	some model in models
 	listed(model, expensive_models)
-}
-
-# The call alone is above the limit.
-deny_reasons contains "spend_limit_exceeded" if {
-	some cost in estimated_costs
-	cost > spend_limit_usd
-}
-
-# The call fits by itself, but no longer on top of what was spent. A millionth of a dollar is
-# tolerated, because sums of decimal fractions are not exact.
-deny_reasons contains "spend_limit_exceeded" if {
-	some cost in estimated_costs
-	cost > 0
-	cost <= spend_limit_usd
-	spend_usd > (spend_limit_usd - cost) + 0.000001
 }
 
 # Warnings ----------------------------------------------------------------------------------
@@ -150,13 +115,6 @@ estimate_given if input.estimated_cost_usd != null
 
 estimate_given if input.estimated_cost != null
 
-warnings contains "spend_not_known" if {
-	spend_limit_usd
-	some cost in estimated_costs
-	cost > 0
-	not spend_usd
-}
-
 # Money -------------------------------------------------------------------------------------
 
 remaining_usd := as_number(input.budget.remaining_usd)
@@ -165,9 +123,6 @@ remaining_usd := as_number(input.budget.remaining_usd)
 estimated_costs contains as_number(input.estimated_cost_usd)
 
 estimated_costs contains as_number(input.estimated_cost)
-
-# What this caller has spent, by the system's own count.
-spend_usd := input.usage.spend_usd if is_number(input.usage.spend_usd)
 
 # Models and priorities ---------------------------------------------------------------------
 

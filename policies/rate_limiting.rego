@@ -23,7 +23,7 @@
 #         type: integer
 #         description: The length of the window in seconds.
 #         minimum: 1
-#         maximum: 86400
+#         maximum: 3600
 #         default: 60
 package cmbagent.rate_limiting
 

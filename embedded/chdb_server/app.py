@@ -69,7 +69,7 @@ def run(config: Config) -> int:
     if engine is None:
         return EXIT_ENGINE
     _serve(config, data, engine, server)
-    stop.event.wait()
+    stop.wait()
     _shut_down(config, data, engine, server, stop)
     sys.stderr.flush()
     # Not `return 0`: a thread that is still inside the engine would crash the interpreter's end.
@@ -77,20 +77,32 @@ def run(config: Config) -> int:
 
 
 class _StopRequest:
-    """Set by SIGTERM, SIGINT, SIGHUP or the parent's end; a second one ends the drain."""
+    """Made by SIGTERM, SIGINT, SIGHUP or the parent's end; a second one ends the drain.
+
+    Signal handlers interrupt each other, so they only set plain attributes: a lock or a log line in
+    one could wait for itself for ever. Whoever waits looks every now and then.
+    """
+
+    _LOOK_SECONDS = 0.05
 
     def __init__(self) -> None:
-        self.event = threading.Event()
-        self.hurry = threading.Event()
+        self.reason = ""
+        self.hurry = False
         self._parent = os.getppid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.event.is_set():
-            self.hurry.set()
-        log.info("%s: stopping", signal.Signals(number).name)
-        self.event.set()
+        if self.reason:
+            self.hurry = True
+        else:
+            self.reason = signal.Signals(number).name
+
+    def wait(self) -> None:
+        """Wait until somebody asks to stop."""
+        while not self.reason:
+            time.sleep(self._LOOK_SECONDS)
+        log.info("%s: stopping", self.reason)
 
     def watch_parent(self) -> None:
         """Stop when the parent ends.
@@ -105,15 +117,15 @@ class _StopRequest:
             pass
 
         def poll() -> None:
-            while not self.event.wait(1):
+            while not self.reason:
+                time.sleep(1)
                 self._look_for_parent()
 
         threading.Thread(target=poll, name="parent", daemon=True).start()
 
     def _look_for_parent(self) -> None:
-        if os.getppid() != self._parent and not self.event.is_set():
-            log.info("the parent process %d ended: stopping", self._parent)
-            self.event.set()
+        if os.getppid() != self._parent and not self.reason:
+            self.reason = f"the parent process {self._parent} ended"
 
 
 def _listen(config: Config) -> Optional[Server]:
@@ -168,7 +180,7 @@ def _shut_down(config: Config, data: DataDir, engine: Engine, server: Server, st
     """Stop intake, let requests finish, cut what is left, close the engine."""
     deadline = time.monotonic() + config.drain_seconds
     done = server.drain(time.monotonic())
-    while not done and time.monotonic() < deadline and not stop.hurry.is_set():
+    while not done and time.monotonic() < deadline and not stop.hurry:
         done = server.wait_idle(min(deadline, time.monotonic() + 0.2))
     if not done:
         log.warning("requests still run after %.0f s: cutting them off", config.drain_seconds)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +163,12 @@ impl Evaluator {
             }
         }
         vm.set_input(input);
-        let result = vm.execute_entry_point_by_index(0).map_err(|e| e.to_string())?;
+        // Some of regorus' builtins panic on odd arguments, for example `strings.count(s, "")`: that
+        // must cost one policy its say, not the thread its life. The VM is thrown away then.
+        let run = AssertUnwindSafe(|| vm.execute_entry_point_by_index(0));
+        let result = std::panic::catch_unwind(run)
+            .map_err(|_| "a builtin function failed on its arguments".to_owned())?
+            .map_err(|e| e.to_string())?;
         results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
     }
 }

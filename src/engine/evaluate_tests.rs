@@ -120,6 +120,19 @@ fn a_failing_builtin_ends_its_rule_also_under_not() {
 }
 
 #[test]
+fn a_builtin_that_panics_costs_one_policy_its_say() {
+    let outcomes = evaluate(
+        vec![
+            entry("odd", "allow if strings.count(input.agent, \"\") > 0"),
+            entry("sound", "allow := false\ndeny_reasons := {\"no\"}"),
+        ],
+        json!({"action": "a", "resource": "r", "context": {"agent": "x"}}),
+    );
+    assert!(outcomes[0].error.is_some(), "{outcomes:?}");
+    assert_eq!(outcomes[1].deny_reasons, ["no"]);
+}
+
+#[test]
 fn what_it_may_say_is_bounded() {
     let many =
         one("warnings contains w if { some i in input.context.list; w := sprintf(\"%v\", [i]) }\n\

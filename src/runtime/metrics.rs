@@ -154,7 +154,7 @@ metrics! {
     audit_in_flight: Gauge(gauge) "sluicegate_audit_in_flight" Count;
     /// Attempts to publish an event that failed and are repeated.
     audit_publish_failures: Counter(counter) "sluicegate_audit_publish_failures_total" Count;
-    /// Repeated events that the stream already had and dropped.
+    /// Events whose id the stream knew before they were first sent: somebody else publishes there.
     audit_duplicates: Counter(counter) "sluicegate_audit_duplicates_total" Count;
     /// Checks allowed without the policies' full say, by reason.
     fail_open: Counter(counter) "sluicegate_fail_open_total" Count { reason: FailOpenReason };
