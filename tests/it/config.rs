@@ -101,19 +101,25 @@ fn the_switch_of_the_whole_system() {
 fn secrets_are_hidden_wherever_they_come_from() {
     let secret = "s3cr3t-value";
     let program = |arguments: &[&str]| {
+        let file = format!("[nats]\nuser = \"u\"\npassword = \"{secret}\"\n");
         Program::new(arguments)
-            .file("config/sluicegate.toml", &format!("[nats]\npassword = \"{secret}\"\n"))
+            .file("config/sluicegate.toml", &file)
             .env("SLUICEGATE_CLICKHOUSE_PASSWORD", secret)
     };
-    let set = format!("nats.token={secret}");
-    let arguments = ["config", "--set", &set, "--set", "nats.user=u"];
+    let set = format!("nats.password={secret}-stronger");
+    let arguments = ["config", "--set", &set];
     let text = program(&arguments).run().ended_with(0);
     let json = program(&[&arguments[..], &["--json"]].concat()).run().ended_with(0);
     for said in [&text, &json] {
         assert!(!said.out.contains(secret) && !said.err.contains(secret), "{said:?}");
     }
-    for key in ["nats.password", "nats.token", "clickhouse.password"] {
-        assert_eq!(row(&json, key)["value"], json!("[hidden]"), "{key}");
+    for (key, value, origin) in [
+        ("nats.password", "[hidden]", "--set"),
+        ("clickhouse.password", "[hidden]", "SLUICEGATE_CLICKHOUSE_PASSWORD"),
+        ("nats.token", "", "default"),
+    ] {
+        let row = row(&json, key);
+        assert_eq!((&row["value"], &row["origin"]), (&json!(value), &json!(origin)), "{key}");
     }
     // Nor when something else is wrong, nor when they stand in the wrong place.
     let broken = program(&["config", "--set", &set, "--set", "no.such=key"]).run().ended_with(78);
