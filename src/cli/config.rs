@@ -8,6 +8,11 @@ use crate::config::{Loaded, Origin};
 
 /// Show the merged configuration
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sluicegate config                      every key, its value and where it came from
+  sluicegate config nats --changed
+  sluicegate config --profile cluster --json")]
 pub(crate) struct ConfigCommand {
     /// Only keys that begin with this, for example `nats`
     prefix: Option<String>,

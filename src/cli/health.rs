@@ -13,6 +13,12 @@ use crate::config::Config;
 
 /// Ask a running process whether it is ready
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sluicegate health
+  sluicegate health --url http://127.0.0.1:9090 --json
+
+Exit code 0 means ready, 1 not ready, 4 nobody answers.")]
 pub(crate) struct HealthCommand {
     /// Where it listens [default: telemetry.listen, else http.listen]
     #[arg(long, value_name = "URL")]

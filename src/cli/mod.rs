@@ -62,12 +62,29 @@ enum Command {
     /// Start everything on this machine: NATS, ClickHouse, worker, sink, console
     Up(up::Up),
     /// Run worker, sink and console in one process, against configured servers
+    #[command(after_help = "\
+Examples:
+  sluicegate serve
+  sluicegate serve --profile cluster --nats-url nats://nats:4222 --clickhouse-url http://clickhouse:8123")]
     Serve,
     /// Run a worker: decides checks; run several to share the load
+    #[command(after_help = "\
+Examples:
+  sluicegate worker
+  sluicegate worker --nats-url nats://nats:4222 --set telemetry.listen=127.0.0.1:9090
+  POLICY_ENFORCEMENT_ENABLED=false sluicegate worker    allows everything, records it all the same")]
     Worker,
     /// Run a sink: carries the audit stream to ClickHouse
+    #[command(after_help = "\
+Examples:
+  sluicegate sink
+  sluicegate sink --nats-url nats://nats:4222 --clickhouse-url http://clickhouse:8123")]
     Sink,
     /// Run the console: HTTP with health and metrics
+    #[command(after_help = "\
+Examples:
+  sluicegate console
+  sluicegate console --set http.listen=127.0.0.1:8282")]
     Console,
     /// Ask "may I?" once and show the decision
     Check(check::Check),
@@ -76,6 +93,10 @@ enum Command {
     /// Follow decisions and violations as they happen
     Tail(tail::Tail),
     /// Bring ClickHouse's tables up to date
+    #[command(after_help = "\
+Examples:
+  sluicegate migrate
+  sluicegate migrate --clickhouse-url http://clickhouse:8123")]
     Migrate,
     /// Show the merged configuration and where each value came from
     Config(config::ConfigCommand),

@@ -12,6 +12,11 @@ use crate::runtime::shutdown;
 
 /// Follow decisions and violations as they happen
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sluicegate tail                        everything
+  sluicegate tail --denied --agent planner
+  sluicegate tail --violations --json -n 1")]
 pub(crate) struct Tail {
     /// Only denials
     #[arg(long)]

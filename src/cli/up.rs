@@ -15,6 +15,10 @@ use crate::runtime::shutdown;
 
 /// Start everything on this machine
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sluicegate up
+  sluicegate up --quiet --set http.listen=127.0.0.1:8282")]
 pub(crate) struct Up {
     /// Say nothing on standard output once it runs
     #[arg(long, short)]

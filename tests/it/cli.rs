@@ -1,1 +1,5 @@
-//! tbd
+//! The command line: exit codes, output, help.
+
+mod check;
+mod help;
+mod tail;

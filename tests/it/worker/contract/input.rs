@@ -18,7 +18,7 @@ async fn seen(agent: &Agent, request: Value) -> Map<String, Value> {
         let (name, value) = warning.as_str().unwrap().split_once('=').unwrap();
         members.insert(name.to_owned(), serde_json::from_str(value).unwrap());
     }
-    assert_eq!(members.remove("timestamp"), Some(reply["timestamp"].clone()).map(micros));
+    assert_eq!(members.remove("timestamp"), Some(micros(reply["timestamp"].clone())));
     members
 }
 

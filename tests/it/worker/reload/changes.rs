@@ -108,18 +108,7 @@ async fn a_broken_edit_is_refused_and_the_last_good_set_stays() {
     let (worker, agent, _) = fleet.start().await;
     let before = agent.act("x").await;
     let settings = std::fs::read_to_string(fleet.policies().join("policies.toml")).unwrap();
-    let edits: [(&str, Box<dyn Fn()>); 5] = [
-        ("gate.rego:5", Box::new(|| fleet.policy("gate", "allow := if"))),
-        ("http.send", Box::new(|| fleet.policy("gate", "allow := http.send({}).ok"))),
-        ("did you mean [gate]?", Box::new(|| fleet.settings("[gat]\nstatus = \"active\"\n"))),
-        ("statu", Box::new(|| fleet.settings("[gate]\nstatu = \"active\"\n"))),
-        (
-            "declares no parameters",
-            Box::new(|| fleet.settings("[gate]\nstatus = \"active\"\nparameters = {a = 1}\n")),
-        ),
-    ];
-    for (problem, edit) in edits {
-        edit();
+    let refused = async |problem: &str| {
         let state = worker
             .part_is("policies", |s| matches!(s, State::Degraded(why) if why.contains(problem)))
             .await;
@@ -130,7 +119,17 @@ async fn a_broken_edit_is_refused_and_the_last_good_set_stays() {
         fleet.policy("gate", good);
         fleet.settings(&settings);
         worker.part_is("policies", |state| *state == State::Ready).await;
-    }
+    };
+    fleet.policy("gate", "allow := if");
+    refused("gate.rego:5").await;
+    fleet.policy("gate", "allow := http.send({}).ok");
+    refused("http.send").await;
+    fleet.settings("[gat]\nstatus = \"active\"\n");
+    refused("did you mean [gate]?").await;
+    fleet.settings("[gate]\nstatu = \"active\"\n");
+    refused("unknown field `statu`").await;
+    fleet.settings("[gate]\nstatus = \"active\"\nparameters = {a = 1}\n");
+    refused("declares no parameters").await;
     fleet.policy("gate", r#"allow := false  deny_reasons := ["better"]"#);
     decides(&agent, &act(), |reply| reply["deny_reasons"] == json!(["better"])).await;
 }
