@@ -20,6 +20,7 @@ import time
 import types
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Dict, Generator, Iterator, Optional
 
 from .errors import (
@@ -29,7 +30,7 @@ from .errors import (
     ClickHouseError,
     set_engine_version,
 )
-from .settings import quote_identifier, set_statement
+from .settings import quote, quote_identifier, set_statement
 
 log = logging.getLogger(__name__)
 
@@ -135,39 +136,25 @@ class Connection:
             if not ended:  # the reader went away
                 self._raw.streaming_cancel_query(stream)
 
-    def insert(self, statement: bytes, input_format: str) -> "Insert":
-        """Begin an INSERT; `statement` is without its FORMAT, which the engine appends."""
-        with _translated():
-            return Insert(self._raw, _checked(self._raw.send_insert(statement, input_format)))
+    def insert(self, statement: bytes, settings: bytes, input_format: str, path: Path) -> Stats:
+        """Add the rows in a file.
+
+        Not `send_insert`, by which rows could be streamed: its `insert_done` reports success also
+        when the table refused the rows (a constraint, too many partitions, a full disk).
+        """
+        sql = b"%s FROM INFILE %s COMPRESSION 'none' %s FORMAT %s" % (
+            statement,
+            quote(str(path)),
+            settings,
+            input_format.encode(),
+        )
+        return self.query(sql, "Null").stats
 
     def classify(self, sql: bytes) -> "tuple[str, int]":
         """(class, number of statements); UNKNOWN and 0 when the engine can't parse it."""
         with _translated():
             found = self._raw.classify_query(sql)
         return found["query_class"].name, found["statement_count"]
-
-
-class Insert:
-    """An INSERT under way: nothing is added before `finish` returns."""
-
-    def __init__(self, raw: Any, handle: Any) -> None:
-        self._raw = raw
-        self._handle = handle
-
-    def append(self, data: bytes) -> None:
-        with _translated():
-            self._raw.insert_append(self._handle, data)
-
-    def finish(self) -> Stats:
-        with _translated():
-            return Stats.of(_checked(self._raw.insert_done(self._handle)))
-
-    def cancel(self) -> None:
-        """Give up; closing the connection would do the same, so its failure is only noted."""
-        try:
-            self._raw.insert_cancel(self._handle)
-        except RuntimeError as error:
-            log.debug("insert_cancel: %s", error)
 
 
 class Engine:
@@ -243,5 +230,7 @@ def _translated() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ClickHouseError.from_engine(error) from None
+    except UnicodeDecodeError as error:  # an engine's message that quotes bytes of a row
+        raise ClickHouseError.from_engine(RuntimeError(error.object.decode(errors="replace"))) from None
     except (TypeError, ValueError, UnicodeError) as error:  # from the binding itself
         raise ClickHouseError(LOGICAL_ERROR, f"The engine's binding refused a call: {error}") from error

@@ -6,6 +6,7 @@ a query: read whole, run, and its result streamed when the format allows it.
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
@@ -104,18 +105,20 @@ class Executor:
         if insert.format.upper() == "VALUES":  # its data may hold expressions
             _refuse_file_calls(held)
         settings = {**_ONE_BLOCK, **options.settings}
-        with self._place(), self.engine.connection(options.database, settings, options.params) as connection:
-            stream = connection.insert(insert.statement, insert.format)
+        # The body whole before the engine sees any of it: what is cut off adds nothing.
+        with tempfile.NamedTemporaryFile(dir=self._spool_dir, prefix="insert-") as file:
             try:
-                if held:
-                    stream.append(held)
+                file.write(held)
                 if more:
                     for chunk in data:
-                        stream.append(chunk)
-                stats = stream.finish()
-            except BaseException:
-                stream.cancel()
-                raise
+                        file.write(chunk)
+                file.flush()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+                raise ClickHouseError(NOT_ENOUGH_SPACE, f"The rows can't be held in a file: {error}.") from error
+            with self._place(), self.engine.connection(options.database, settings, options.params) as connection:
+                stats = connection.insert(insert.statement, insert.settings, insert.format, Path(file.name))
         return Whole(stats=stats)
 
     def _query(self, options: RequestOptions, text: bytes, begin: BeginStream) -> Optional[Whole]:
@@ -124,6 +127,8 @@ class Executor:
         _refuse_file_calls(text)
         if sqltext.writes_outfile(text):
             raise _no_outfile()
+        if sqltext.reads_infile(text):
+            raise ClickHouseError(ACCESS_DENIED, "FROM INFILE is not available: send the rows in the request's body.")
         word = sqltext.first_word(text)
         if word == b"INSERT" and sqltext.reads_input(text):
             # the engine would accept it, and insert nothing

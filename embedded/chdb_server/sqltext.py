@@ -77,7 +77,8 @@ def _skip_blank(text: bytes, position: int) -> int:
 class DataInsert(NamedTuple):
     """An INSERT whose data follows its text."""
 
-    statement: bytes  # up to, and without, FORMAT or VALUES
+    statement: bytes  # up to, and without, SETTINGS, FORMAT or VALUES
+    settings: bytes  # the SETTINGS clause, if there is one
     format: str
     data_start: int  # where data in the text itself begins
 
@@ -99,6 +100,7 @@ def data_insert(text: bytes) -> Optional[DataInsert]:
     # `token` is the table's name now: it may be spelled like a keyword
     depth = 1 if token is not None and token.text == b"{" else 0  # {table:Identifier}
     last = token
+    into: Optional[int] = None  # where what the data go into ends, once SETTINGS are met
     for token in stream:
         if last is not None and last.text == b".":
             last = token
@@ -110,13 +112,17 @@ def data_insert(text: bytes) -> Optional[DataInsert]:
         elif depth == 0 and last is not None:
             if token.word in (b"SELECT", b"WITH", b"FROM", b"WATCH"):
                 return None
+            end = last.end if into is None else into
+            if token.word == b"SETTINGS" and into is None:
+                into = last.end
             if token.word == b"VALUES":
-                return DataInsert(text[:last.end], "Values", token.end)
+                return DataInsert(text[:end], text[end:last.end], "Values", token.end)
             if token.word == b"FORMAT":
                 name = next(stream, None)
                 if name is None or name.kind != "word":
                     return None
-                return DataInsert(text[:last.end], name.text.decode(), _after_format(text, name.end))
+                data_start = _after_format(text, name.end)
+                return DataInsert(text[:end], text[end:last.end], name.text.decode(), data_start)
         last = token
     return None
 
@@ -169,6 +175,7 @@ def has_several_statements(text: bytes) -> bool:
 # engine checks grants only for the table function of that name.
 _FILE = re.compile(rb"\bfile\b[`\"]?\s*(?:\(|/\*|--|//|#)", re.IGNORECASE)
 _OUTFILE = re.compile(rb"\boutfile\b", re.IGNORECASE)
+_INFILE = re.compile(rb"\binfile\b", re.IGNORECASE)
 _INPUT = re.compile(rb"\binput\b", re.IGNORECASE)
 
 
@@ -180,6 +187,11 @@ def calls_file(text: bytes) -> bool:
 def writes_outfile(text: bytes) -> bool:
     """INTO OUTFILE, which the embedded engine would carry out on the server's disk."""
     return bool(_OUTFILE.search(text)) and any(token.word == b"OUTFILE" for token in tokens(text))
+
+
+def reads_infile(text: bytes) -> bool:
+    """FROM INFILE, which the embedded engine would read from the server's disk."""
+    return bool(_INFILE.search(text)) and any(token.word == b"INFILE" for token in tokens(text))
 
 
 def reads_input(text: bytes) -> bool:

@@ -127,6 +127,7 @@ def test_values_are_not_code(table: Service, value: str) -> None:
         "SELECT * FROM python(os)",
         "SELECT * FROM python(os) SETTINGS allow_python_table_function = 1",
         "INSERT INTO t FROM INFILE '/etc/passwd' FORMAT LineAsString",
+        "INSERT INTO t (a) FROM/**/INFILE '/etc/passwd' FORMAT LineAsString",
         "INSERT INTO FUNCTION file('{out}', 'CSV', 'a Int8') VALUES (1)",
         "INSERT INTO FUNCTION file('{out}', 'CSV', 'a Int8') SELECT 1",
         "SELECT 1 INTO OUTFILE '{out}'",

@@ -158,7 +158,6 @@ def test_a_large_insert_that_is_cut_adds_nothing(table: Service) -> None:
     sock.sendall(head(INSERT, "Transfer-Encoding: chunked"))
     for piece in big_rows(3_000_000):
         sock.sendall(chunk(piece))
-    assert table.running("INSERT INTO t") == 1  # it streams: the engine has some of it
     sock.close()
     until("the engine lets go", lambda: table.running("INSERT INTO t") == 0)
     assert table.count() == 0
@@ -290,3 +289,18 @@ def test_inserts_and_queries_at_once(table: Service) -> None:
         thread.join(DEADLINE * 2)
     assert failures == []
     assert table.sql("SELECT count(), uniqExact(a) FROM t") == "8000\t8000"
+
+
+@pytest.mark.parametrize("rows", [b"12345\t\xff\n", b"1\ta\n" * 3 + b"12345\t\xff\n"])
+def test_rows_that_the_table_refuses_are_an_error_and_add_nothing(table: Service, rows: bytes) -> None:
+    """The engine's streaming inserts report success here."""
+    table.post(b"CREATE TABLE strict (n UInt32, s String, CONSTRAINT short CHECK n < 10000) ENGINE = MergeTree ORDER BY n")
+    assert table.insert("INSERT INTO strict FORMAT TSV", rows).failure == (500, 469)
+    assert table.post(b"SELECT count() FROM strict").text.strip() == "0"
+
+
+def test_too_many_partitions_are_an_error_and_add_nothing(table: Service) -> None:
+    table.post(b"CREATE TABLE parts (n UInt32) ENGINE = MergeTree PARTITION BY n ORDER BY n")
+    rows = b"".join(b"%d\n" % n for n in range(200))
+    assert table.insert("INSERT INTO parts FORMAT TSV", rows).failure == (500, 252)
+    assert table.post(b"SELECT count() FROM parts").text.strip() == "0"

@@ -185,9 +185,15 @@ fn loops_and_memory_are_bounded_and_harm_nobody_else() {
 fn a_long_chain_of_calls_fits_the_stack() {
     let chain: String = (0..2_000).map(|i| format!("f{i}(x) := f{}(x)\n", i + 1)).collect();
     let entry = entry("chain", &format!("allow := f0(false)\n{chain}f2000(x) := x"));
+    let body = json!({"action": "a", "resource": "r"});
     let outcome = std::thread::Builder::new()
         .stack_size(stack_bytes(LIMITS.instructions))
-        .spawn(|| evaluate(vec![entry], json!({"action": "a", "resource": "r"})).remove(0))
+        .spawn(move || {
+            // Time enough: what is tested is the stack.
+            let limits = EvaluationLimits { time: Duration::from_secs(60), ..LIMITS };
+            let set = PolicySet::new(vec![entry]).unwrap();
+            evaluate_with(&mut Evaluator::new(limits), &set, &body).remove(0)
+        })
         .unwrap()
         .join()
         .unwrap();

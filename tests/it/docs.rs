@@ -18,8 +18,13 @@ use sluicegate::store::{DecisionRow, Store, StreamPosition, ViolationRow, migrat
 use crate::support::servers::ClickHouse;
 
 /// Variables with the prefix that set no key.
-const OTHER_VARIABLES: [&str; 3] =
-    ["SLUICEGATE_PROFILE", "SLUICEGATE_CONFIG", "SLUICEGATE_CLICKHOUSE_PASSWORD"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "SLUICEGATE_PROFILE",
+    "SLUICEGATE_CONFIG",
+    "SLUICEGATE_CLICKHOUSE_PASSWORD",
+    "SLUICEGATE_CHDB_USER",
+    "SLUICEGATE_CHDB_PASSWORD",
+];
 /// What looks like a configuration key and is none: a file, and a function of Rego.
 const NO_KEYS: [&str; 2] = ["policies.toml", "http.send"];
 
