@@ -23,8 +23,8 @@ use crate::runtime::metrics::{self, BatchResult};
 use crate::runtime::retry::{Retry, RetryPolicy};
 use crate::store::{ErrorClass, Store, StoreError, StreamPosition};
 
-/// Rows that ClickHouse may refuse one by one without taking any, before it is taken to be the tables'
-/// fault and not the rows'.
+/// Rows that ClickHouse may refuse one after the other without taking any in between, before it is taken
+/// to be the tables' fault and not the rows': then nothing more is put aside, and the sink waits.
 const TOO_MANY_REFUSED: usize = 32;
 
 /// Stores the batches of one table, one after the other.
@@ -38,6 +38,8 @@ pub(super) struct Inserter {
     pub(super) retry: RetryPolicy,
     pub(super) settings: Settings,
     pub(super) marks: Marks,
+    /// Rows refused since one was taken.
+    pub(super) refused_in_a_row: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,19 +154,30 @@ impl Inserter {
 
     /// Stores the items of one partition. Gives back how many are in, and those that ClickHouse will
     /// never take: found by halving what it refuses.
-    async fn store_part<R: Line>(&self, part: Vec<Item<R>>) -> (usize, Vec<(Item<R>, Refusal)>) {
+    async fn store_part<R: Line>(
+        &mut self,
+        part: Vec<Item<R>>,
+    ) -> (usize, Vec<(Item<R>, Refusal)>) {
         let mut retry = Retry::new(self.retry);
         let mut stored = 0;
         let mut refused = Vec::new();
         let mut pieces = vec![part];
         while let Some(piece) = pieces.pop() {
             match self.insert_piece(piece).await {
-                Ok(rows) => stored += rows,
-                Err((error, mut piece)) if piece.len() == 1 => {
-                    refused.extend(piece.pop().map(|item| (item, Refusal::by_clickhouse(&error))));
-                    if stored == 0 && refused.len() >= TOO_MANY_REFUSED {
+                Ok(rows) => {
+                    stored += rows;
+                    self.refused_in_a_row = 0;
+                }
+                Err((error, piece)) if piece.len() == 1 => {
+                    if self.refused_in_a_row < TOO_MANY_REFUSED {
+                        self.refused_in_a_row += 1;
+                        let refusal = Refusal::by_clickhouse(&error);
+                        refused.extend(piece.into_iter().map(|item| (item, refusal.clone())));
+                    } else {
+                        // What was just refused is as innocent: all of it is tried again.
+                        let again = refused.drain(..).map(|(item, _)| item).chain(piece);
+                        pieces.push(again.collect());
                         self.wait_out(&error, &mut retry).await;
-                        pieces.push(refused.drain(..).map(|(item, _)| item).collect());
                     }
                 }
                 Err((_, mut piece)) => {

@@ -196,6 +196,7 @@ impl Parts {
             retry: context.retry(),
             settings: inserter_settings(&config),
             marks: Marks::default(),
+            refused_in_a_row: 0,
         };
         let collector = Collector {
             connection,

@@ -11,9 +11,10 @@ use super::rig_on;
 use crate::store::eventually;
 use crate::support::servers::ClickHouse;
 
-/// How long; a night's run with `SLUICEGATE_CHAOS_SECONDS`.
+/// How long; a night's run with `SLUICEGATE_TEST_CHAOS_SECONDS`.
 pub(crate) fn how_long() -> Duration {
-    let seconds = std::env::var("SLUICEGATE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds =
+        std::env::var("SLUICEGATE_TEST_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(15))
 }
 
