@@ -2,9 +2,9 @@
 
 use crate::worker::support::Program;
 
-/// The commands, as the program lists them.
-fn commands() -> Vec<String> {
-    let said = Program::new(&["--help"]).run().ended_with(0);
+/// The commands below these, as the program lists them.
+fn commands(below: &[&str]) -> Vec<String> {
+    let said = Program::new(&[below, &["--help"]].concat()).run().ended_with(0);
     let list = said.out.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     commands.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
@@ -15,7 +15,7 @@ fn the_program_says_what_its_exit_codes_mean() {
     let said = Program::new(&["--help"]).run().ended_with(0);
     let codes = said.out.split("Exit codes:\n").nth(1).unwrap();
     let codes: Vec<&str> = codes.lines().filter_map(|l| l.split_whitespace().next()).collect();
-    assert_eq!(codes, ["0", "1", "2", "3", "4", "64", "78"]);
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "64", "78", "130"]);
     assert_eq!(said.err, "");
     let version = Program::new(&["--version"]).run().ended_with(0);
     assert_eq!(version.out, format!("sluicegate {}\n", env!("CARGO_PKG_VERSION")));
@@ -23,7 +23,7 @@ fn the_program_says_what_its_exit_codes_mean() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    let commands = commands();
+    let commands = commands(&[]);
     for expected in ["up", "worker", "sink", "console", "check", "audit", "tail", "config"] {
         assert!(commands.iter().any(|command| command == expected), "{expected}: {commands:?}");
     }
@@ -33,8 +33,13 @@ fn every_command_has_help_with_examples() {
             assert!(said.out.contains("Usage: sluicegate"), "{said:?}");
             assert_eq!(said.err, "");
         }
-        // The commands below `bench` have their own.
-        if command != "bench" {
+        if command == "bench" {
+            for below in self::commands(&["bench"]).iter().filter(|below| *below != "help") {
+                let said = Program::new(&["bench", below, "--help"]).run().ended_with(0);
+                let example = format!("sluicegate bench {below}");
+                assert!(said.out.contains(&example), "{below} has no examples:\n{}", said.out);
+            }
+        } else {
             let said = Program::new(&[command, "--help"]).run();
             let example = format!("sluicegate {command}");
             let examples = said.out.split("Examples:\n").nth(1).unwrap_or_default();

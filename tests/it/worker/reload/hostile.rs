@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluicegate::config::Config;
 
 use super::super::support::Fleet;
+use crate::support::servers::PATIENCE;
 
 const LOOPS: &str = "allow if {
 	count([1 | some a in input.list; some b in input.list; some c in input.list]) > 0
@@ -26,13 +26,13 @@ async fn assert_bounded(hostile: &str, limit: &str) {
         ("hostile", hostile),
         ("zz_good", r#"allow := false  deny_reasons := ["good"]"#),
     ]);
-    fleet.config.limits = Config::default().limits;
-    fleet.config.limits.time = Duration::from_millis(500);
+    // Not the clock but the other limits are met here, however busy the machine is.
+    fleet.config.limits.time = PATIENCE;
     let (_worker, agent, audit) = fleet.start().await;
     for _ in 0..5 {
         let start = Instant::now();
         let reply = agent.check(request()).await;
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
         assert_eq!(reply["deny_reasons"], json!(["good"]), "the others decide");
         assert_eq!(reply["error"], json!(true));
         let message = reply["error_message"].as_str().unwrap();
