@@ -1,6 +1,7 @@
 //! NATS: connections, typed subjects, the responder, the recorder, consumers. The only place that
 //! imports async-nats. No SQL.
 
+pub mod bench;
 pub mod connection;
 pub mod consumer;
 pub mod deadletter;

@@ -92,6 +92,13 @@ impl Subjects {
         self.under("usage")
     }
 
+    /// What one run of `sluicegate bench` has to itself: its echo's NATS subject, and the prefix of
+    /// its events.
+    #[must_use]
+    pub fn bench(&self, run: &str) -> String {
+        format!("{}.{}", self.under("bench"), token(run))
+    }
+
     /// The agent that a check's subject names, if it names one.
     #[must_use]
     pub fn agent_of(&self, subject: &str) -> Option<String> {
@@ -170,6 +177,7 @@ mod tests {
             subjects.violation(Severity::Critical, "cost_control"),
             "policy.violation.critical.cost_control"
         );
+        assert_eq!(subjects.bench("0f3a"), "policy.bench.0f3a");
         assert_eq!(subjects.agent_of("policy.check.planner"), Some("planner".into()));
         assert_eq!(subjects.agent_of("policy.check_batch.a%2Eb"), Some("a.b".into()));
         assert_eq!(subjects.agent_of("policy.check"), None);

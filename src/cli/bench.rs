@@ -1,12 +1,38 @@
-//! stub
+//! `sluicegate bench`: speed, beside a baseline that is taken in the same run on the same machine,
+//! so that what is compared is the ratio.
+
+mod check;
+mod check_report;
+mod events;
+mod figures;
+mod load;
+mod show;
+mod sink;
+mod sink_report;
+mod sink_run;
+
+use clap::Subcommand;
+use uuid::Uuid;
+
 use super::exit::Exit;
 use crate::config::Config;
-use clap::Subcommand;
+
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// x
-    Check,
+    Check(check::CheckBench),
+    Sink(sink::SinkBench),
 }
-pub(crate) async fn run(_c: Bench, _config: &Config, _json: bool) -> anyhow::Result<Exit> {
-    Ok(Exit::Ok)
+
+pub(crate) async fn run(command: Bench, config: &Config, json: bool) -> anyhow::Result<Exit> {
+    match command {
+        Bench::Check(command) => check::run(command, config, json).await,
+        Bench::Sink(command) => sink::run(command, config, json).await,
+    }
+}
+
+/// A name for what one run has to itself, so that two runs never meet.
+fn run_name() -> String {
+    let mut name = Uuid::new_v4().simple().to_string();
+    name.truncate(12);
+    name
 }

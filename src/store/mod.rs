@@ -1,6 +1,7 @@
 //! ClickHouse: tables, batches and queries. The only place that imports the `clickhouse` crate, and
 //! one that knows nothing of NATS: the sink role joins the two.
 
+pub mod bench;
 mod client;
 mod error;
 mod insert;

@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod bench;
 mod deploy;
 mod embedded;
 mod sink;

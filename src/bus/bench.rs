@@ -1,0 +1,82 @@
+//! What `sluicegate bench` needs of NATS: an echo to compare with, and streams that go away again.
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::DeleteStreamErrorKind;
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::task::JoinHandle;
+
+use super::connection::Connection;
+use super::error::BusError;
+use super::stream::context;
+use crate::config::Stream;
+
+/// What the names of a benchmark's streams begin with; no other stream is ever removed.
+pub const STREAM_PREFIX: &str = "bench-";
+
+/// Answers every request on one NATS subject with the same bytes, and does nothing else: the
+/// least that a request over NATS can cost. Ends when dropped.
+#[derive(Debug)]
+pub struct Echo {
+    task: JoinHandle<()>,
+}
+
+impl Echo {
+    /// Subscribes, and answers from now on.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn start(
+        connection: &Connection,
+        subject: String,
+        reply: Bytes,
+    ) -> Result<Self, BusError> {
+        let client = connection.client.clone();
+        let mut requests =
+            client.subscribe(subject).await.map_err(|e| BusError::request("subscribe", &e))?;
+        // Those who ask do so over other connections: the server must know of us first.
+        connection.flush().await?;
+        let task = tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                if let Some(inbox) = request.reply
+                    && client.publish(inbox, reply.clone()).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Self { task })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Removes the streams of a benchmark with all that they hold. Missing ones are no error.
+///
+/// # Errors
+/// When the server doesn't answer or refuses, or when a name isn't a benchmark's.
+pub async fn remove_streams(connection: &Connection, settings: &Stream) -> Result<(), BusError> {
+    let context = context(connection);
+    for name in [&settings.name, &settings.dead_letter_name] {
+        if !name.starts_with(STREAM_PREFIX) {
+            return Err(BusError::Stream {
+                stream: name.clone(),
+                reason: format!("not removed: its name doesn't begin with {STREAM_PREFIX}"),
+                transient: false,
+            });
+        }
+        match context.delete_stream(name).await {
+            Ok(_) => (),
+            Err(error) => match error.kind() {
+                DeleteStreamErrorKind::JetStream(server)
+                    if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                _ => return Err(BusError::request("removing a stream", &error)),
+            },
+        }
+    }
+    Ok(())
+}
