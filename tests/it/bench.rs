@@ -1,12 +1,5 @@
 //! `sluicegate bench` over real servers: that its figures belong together and that it leaves nothing
 //! behind. Never how fast anything is.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
-)]
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -283,6 +276,10 @@ async fn the_sink_is_measured_beside_the_engine() {
         }
         let seconds: f64 = rounds.iter().map(|round| real(&round[way]["seconds"])).sum();
         assert!(same(real(&rates[way]), 5_000.0 / seconds), "{way}: {report}");
+    }
+    for round in rounds {
+        assert!((1..=2_500).contains(&number(&round["sink"]["first_rows"])), "{report}");
+        assert!(real(&round["sink"]["first_seconds"]) <= real(&round["sink"]["seconds"]));
     }
     for way in ["native", "json_lines"] {
         let expected = real(&rates["sink"]) / real(&rates[way]);

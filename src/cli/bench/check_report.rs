@@ -135,7 +135,7 @@ fn row(clients: String, what: &str, speed: &Speed) -> Vec<Cell> {
     if let Some(latency) = &speed.latency_us {
         let Latency { mean, p50, p90, p99, p999, max } = *latency;
         cells.extend([p50, p90, p99, p999, max].map(|us| Cell::new(show::micros(us))));
-        cells.push(Cell::new(format!("{mean:.0} µs")));
+        cells.push(Cell::new(show::real_micros(mean)));
     }
     cells
 }
@@ -161,7 +161,8 @@ impl Run {
             said(BAD, self.echo.timed_out + self.echo.failed, "echoes lost"),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        print::line(format!("{:>5} clients: {}", self.concurrency, parts.join(" · ")));
+        let clients = if self.concurrency == 1 { "client:  " } else { "clients: " };
+        print::line(format!("{:>5} {clients}{}", self.concurrency, parts.join(" · ")));
         if let Some(failure) = self.check.failure.as_ref().or(self.echo.failure.as_ref()) {
             print::line(format!("{:15}{}", "", styled(BAD, failure)));
         }

@@ -1,5 +1,7 @@
 //! Decisions as a fleet makes them, built by the types that workers build theirs with.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -111,13 +113,11 @@ fn cents(dice: u64) -> f64 {
     f64::from(cents) / 100.0
 }
 
-/// Neighbours become strangers, the same in every run: the finalizer of SplitMix64
-/// (<https://prng.di.unimi.it/splitmix64.c>).
-const fn scatter(number: u64) -> u64 {
-    let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// Makes strangers of neighbours, the same in every run.
+fn scatter(number: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    number.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

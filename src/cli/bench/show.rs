@@ -37,13 +37,22 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A rate, to the whole number.
+pub(super) fn rate(rate: f64) -> String {
+    count(whole(rate))
+}
+
+/// A time that is no whole number of microseconds.
+pub(super) fn real_micros(us: f64) -> String {
+    micros(whole(us))
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "rates are positive and far below 2^63"
+    reason = "rates and times are positive and far below 2^63"
 )]
-pub(super) fn rate(rate: f64) -> String {
-    count(rate.round() as u64)
+fn whole(number: f64) -> u64 {
+    number.round() as u64
 }
 
 /// A time in the unit that suits it.

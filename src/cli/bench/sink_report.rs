@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 use serde::Serialize;
 
-use super::figures::{per_second, ratio};
+use super::figures::{per_second, ratio, real};
 use super::show;
 use crate::cli::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
 use crate::config::Sink;
@@ -54,8 +54,9 @@ pub(super) struct Drain {
     /// From its start, connecting included, to the last row in the table.
     pub(super) seconds: f64,
     pub(super) rate: f64,
-    /// From the first rows in the table to the last; none where all came at once.
-    pub(super) steady_rate: Option<f64>,
+    /// When the first rows were seen in the table, and how many they were.
+    pub(super) first_seconds: f64,
+    pub(super) first_rows: u64,
 }
 
 /// The engine's turn.
@@ -70,7 +71,10 @@ pub(super) struct Ingest {
 
 #[derive(Serialize)]
 struct Rates {
+    /// From the start of the sink to the last row.
     sink: f64,
+    /// From the first rows in the table to the last; none where all came at once.
+    sink_steady: Option<f64>,
     native: f64,
     json_lines: f64,
 }
@@ -96,6 +100,7 @@ impl Report {
         };
         let rate = Rates {
             sink: over(|round| round.sink.seconds),
+            sink_steady: steady(rows, &rounds),
             native: over(|round| round.native.seconds),
             json_lines: over(|round| round.json_lines.seconds),
         };
@@ -134,13 +139,14 @@ impl Report {
             styled(
                 DIM,
                 format!(
-                    "{} events of {:.0} bytes · batches of {} rows · ClickHouse {} · {} rounds · \
-                     {} cores for all",
+                    "{} events of {:.0} bytes · batches of {} rows · ClickHouse {} · {} \
+                     round{} · {} cores for all",
                     show::count(self.rows),
                     self.published.event_bytes,
                     show::count(u64::try_from(self.batch_rows).unwrap_or(u64::MAX)),
                     self.engine,
                     self.rounds.len(),
+                    if self.rounds.len() == 1 { "" } else { "s" },
                     self.cores
                 )
             )
@@ -167,25 +173,22 @@ impl Report {
             let rates: Vec<String> = self.rounds.iter().map(|r| show::rate(rate(r))).collect();
             rates.join("  ")
         };
-        let Rates { sink, native, json_lines } = self.rate;
-        let rows = [
-            ("sink: stream to table", sink, None, each(|r| r.sink.rate)),
-            ("engine: Native file", native, Some(self.ratio.native), each(|r| r.native.rate)),
-            (
-                "engine: JSON lines file",
-                json_lines,
-                Some(self.ratio.json_lines),
-                each(|r| r.json_lines.rate),
-            ),
-        ];
-        for (what, rate, ratio, each) in rows {
+        let Rates { sink, sink_steady, native, json_lines } = self.rate;
+        let mut add = |what, rate, ratio: Option<f64>, each| {
+            let ratio = ratio.map_or_else(String::new, |ratio| show::times(Some(ratio)));
             table.add_row([
                 Cell::new(what),
                 Cell::new(show::rate(rate)),
-                ratio.map_or_else(|| Cell::new(""), |ratio| show::strong(show::times(ratio))),
+                show::strong(ratio),
                 Cell::new(each),
             ]);
+        };
+        add("sink, from its start", sink, None, each(|r| r.sink.rate));
+        if let Some(steady) = sink_steady {
+            add("sink, after its first rows", steady, None, String::new());
         }
+        add("engine, Native file", native, self.ratio.native, each(|r| r.native.rate));
+        add("engine, JSON lines", json_lines, self.ratio.json_lines, each(|r| r.json_lines.rate));
         table
     }
 
@@ -202,4 +205,12 @@ impl Report {
             }
         }
     }
+}
+
+/// The rate of all rounds from their first rows on.
+fn steady(rows: u64, rounds: &[Round]) -> Option<f64> {
+    let stored: u64 = rounds.iter().map(|round| rows - round.sink.first_rows).sum();
+    let seconds: f64 =
+        rounds.iter().map(|round| round.sink.seconds - round.sink.first_seconds).sum();
+    ratio(real(stored), seconds)
 }

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::figures::{per_second, ratio, real};
+use super::figures::per_second;
 use super::sink_report::{Drain, Ingest, Round};
 use crate::config::Config;
 use crate::roles::sink::{self, SinkError};
@@ -22,7 +22,7 @@ use crate::store::{Store, migrate};
 /// How often the table is asked for its rows: seldom while many are to come, often near the end, so
 /// that asking costs the engine little and the time of the last row is exact.
 const SELDOM: Duration = Duration::from_millis(100);
-const OFTEN: Duration = Duration::from_millis(10);
+const OFTEN: Duration = Duration::from_millis(25);
 /// How long the sink may store nothing before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the engine may take for a file.
@@ -120,10 +120,8 @@ impl Bench {
             unique_ids: tally.unique_ids,
             seconds: watched.seconds,
             rate: per_second(self.rows, watched.seconds),
-            steady_rate: ratio(
-                real(self.rows - watched.first_rows),
-                watched.seconds - watched.first_seconds,
-            ),
+            first_seconds: watched.first_seconds,
+            first_rows: watched.first_rows,
         }))
     }
 
