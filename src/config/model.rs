@@ -274,7 +274,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             instructions: 25_000,
-            time: Duration::from_millis(50),
+            time: Duration::from_millis(250),
             memory: ByteSize::mib(32),
             policy_bytes: ByteSize::kib(256),
             policy_nesting: 16,
