@@ -1,7 +1,8 @@
 """From a request's options and body to what the engine does with them.
 
-An INSERT whose data follows goes to the engine as it arrives. Anything else is
-a query: read whole, run, and its result streamed when the format allows it.
+An INSERT whose data follows is held in a file until it is whole, and inserted
+from there. Anything else is a query: read whole, run, and its result streamed
+when the format allows it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .formats import DEFAULT, HeaderLength, header_length
 from .settings import RequestOptions
 
 # How much of a body is searched for an INSERT's head, and how much of an
-# INSERT's data is held before it takes a place among the running requests.
+# INSERT's data is held in memory before it goes to a file.
 _HEAD = 256 * 1024
 _PREFETCH = 4 * 1024 * 1024
 _MAX_QUERY = 8 * 1024 * 1024
@@ -102,7 +103,12 @@ class Executor:
     def _insert(self, options: RequestOptions, insert: sqltext.DataInsert, data: Iterator[bytes]) -> Whole:
         held, more = _take(data, _PREFETCH)
         _refuse_file_calls(insert.statement)
-        if insert.format.upper() == "VALUES":  # its data may hold expressions
+        if insert.format.upper() == "VALUES":  # its data may hold expressions: all of it is looked at
+            if more:
+                raise ClickHouseError(
+                    QUERY_IS_TOO_LARGE,
+                    f"VALUES of more than {_PREFETCH} bytes are not taken; send them in a format such as CSV.",
+                )
             _refuse_file_calls(held)
         settings = {**_ONE_BLOCK, **options.settings}
         # The body whole before the engine sees any of it: what is cut off adds nothing.
