@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::contract::admin::Verb;
 use crate::domain::{Severity, Verdict};
 
 /// Bytes of the longest token; longer texts are shortened and told apart by a digest.
@@ -84,6 +85,24 @@ impl Subjects {
     #[must_use]
     pub fn dead_letters(&self) -> String {
         self.under("deadletter.>")
+    }
+
+    /// Trying policies on an input.
+    #[must_use]
+    pub fn evaluate(&self) -> String {
+        self.under("evaluate")
+    }
+
+    /// Management of policies.
+    #[must_use]
+    pub fn admin(&self, verb: Verb) -> String {
+        format!("{}.{}", self.under("admin"), verb.as_str())
+    }
+
+    /// Every verb of management, also those that don't exist.
+    #[must_use]
+    pub fn admins(&self) -> String {
+        self.under("admin.*")
     }
 
     /// What workers tell each other of the calls they have seen.

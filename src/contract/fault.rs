@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Finding;
+
 /// The code of a NATS service error (header `Nats-Service-Error-Code`), after HTTP's status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultCode {
@@ -12,6 +14,14 @@ pub enum FaultCode {
     BadRequest,
     /// The request is larger than the worker takes.
     TooLarge,
+    /// What the request is about doesn't exist.
+    NotFound,
+    /// Somebody else changed it first, or it exists already.
+    Conflict,
+    /// The request can be read, and what it asks for is refused.
+    Refused,
+    /// The worker can't do it, through no fault of the request.
+    Failed,
     /// The worker is busy or leaving; nothing was decided or recorded.
     Unavailable,
 }
@@ -22,6 +32,10 @@ impl FaultCode {
     pub const fn number(self) -> u16 {
         match self {
             Self::BadRequest | Self::TooLarge => 400,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::Refused => 422,
+            Self::Failed => 500,
             Self::Unavailable => 503,
         }
     }
@@ -32,6 +46,10 @@ impl FaultCode {
         match self {
             Self::BadRequest => "malformed request",
             Self::TooLarge => "request too large",
+            Self::NotFound => "not found",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
             Self::Unavailable => "unavailable",
         }
     }
@@ -46,17 +64,32 @@ pub struct RequestFault {
     pub field: String,
     /// What is wrong and what would be right.
     pub message: String,
+    /// What is wrong with a policy, by line.
+    pub findings: Vec<Finding>,
+    /// The version that the policy has by now, where the request named another.
+    pub current_version: Option<u64>,
 }
 
 impl RequestFault {
+    /// A fault of any kind.
+    pub fn new(code: FaultCode, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            field: field.into(),
+            message: message.into(),
+            findings: Vec::new(),
+            current_version: None,
+        }
+    }
+
     /// A malformed field.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: FaultCode::BadRequest, field: field.into(), message: message.into() }
+        Self::new(FaultCode::BadRequest, field, message)
     }
 
     /// A refusal because the worker can't take more now.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { code: FaultCode::Unavailable, field: String::new(), message: message.into() }
+        Self::new(FaultCode::Unavailable, "", message)
     }
 
     /// The fault of one item of a batch: the field is seen from the batch.
@@ -79,6 +112,8 @@ impl RequestFault {
                 status: self.code.text().to_owned(),
                 field: self.field.clone(),
                 message: self.message.clone(),
+                findings: self.findings.clone(),
+                current_version: self.current_version,
             },
         }
     }
@@ -107,7 +142,9 @@ pub struct ServiceError {
 /// What went wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceErrorDetail {
-    /// 400 for a request that can't be read, 503 for a worker that can't take it now.
+    /// 400 for a request that can't be read, 404 for a policy that doesn't exist, 409 for one that
+    /// somebody else has changed, 422 for one that is refused, 503 for a worker that can't take the
+    /// request now.
     pub code: u16,
     /// The code in words.
     pub status: String,
@@ -115,4 +152,10 @@ pub struct ServiceErrorDetail {
     pub field: String,
     /// What is wrong and what would be right.
     pub message: String,
+    /// What is wrong with a policy, by line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// The version that the policy has by now, where the request named another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<u64>,
 }

@@ -1,8 +1,10 @@
 //! The messages that other people's programs depend on: wire types with their JSON Schemas, and
 //! their conversion to and from domain types. Names here are fixed; adding is fine.
 
+pub mod admin;
 pub mod batch;
 pub mod check;
+pub mod evaluate;
 pub mod event;
 pub mod fault;
 pub mod parse;
@@ -10,6 +12,7 @@ pub mod schema;
 
 pub use batch::{BatchReply, BatchRequest};
 pub use check::{CheckReply, PolicyReply};
+pub use evaluate::{EvaluateReply, EvaluateRequest};
 pub use event::{DecisionEvent, EVENT_SCHEMA, ViolationEvent};
 pub use fault::{FaultCode, RequestFault};
-pub use parse::{RequestBounds, parse_batch, parse_check};
+pub use parse::{RequestBounds, parse_batch, parse_check, parse_message};

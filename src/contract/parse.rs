@@ -1,5 +1,6 @@
 //! Reading requests: every one is hostile, and every refusal names the field and the way out.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::fault::{FaultCode, RequestFault};
@@ -67,18 +68,34 @@ pub fn parse_batch(
         .collect())
 }
 
+/// Reads a request of management or of `policy.evaluate`.
+///
+/// # Errors
+/// Which field is wrong and why.
+pub fn parse_message<T: DeserializeOwned>(
+    body: &[u8],
+    bounds: &RequestBounds,
+) -> Result<T, RequestFault> {
+    let value = parse_json(body, bounds)?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        RequestFault::field(field, error.into_inner().to_string())
+    })
+}
+
 fn parse_json(body: &[u8], bounds: &RequestBounds) -> Result<Value, RequestFault> {
     if body.len() > bounds.bytes {
-        return Err(RequestFault {
-            code: FaultCode::TooLarge,
-            field: String::new(),
-            message: format!(
+        return Err(RequestFault::new(
+            FaultCode::TooLarge,
+            "",
+            format!(
                 "the request has {} bytes, at most {} are taken (setting worker.max_request_bytes); \
                  send what policies need, such as sizes and names, instead of whole contents",
                 body.len(),
                 bounds.bytes
             ),
-        });
+        ));
     }
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(RequestFault::field(

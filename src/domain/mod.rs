@@ -3,15 +3,18 @@
 
 pub mod combine;
 pub mod decision;
+pub mod finding;
 pub mod input;
 pub mod policy;
 pub mod record;
 pub mod request;
+pub mod trace;
 pub mod usage;
 pub mod violation;
 
 pub use combine::combine;
 pub use decision::{AuditState, Decision, Mode, PolicyOutcome, Verdict};
+pub use finding::{Finding, FindingSeverity};
 pub use policy::{FailMode, Policy, PolicyMode, Scope, ScopeKind, Severity, Status};
 pub use record::{EnforcementMode, EnforcementRecord, FieldFault, PolicyRecord};
 pub use request::{CheckRequest, Identity};

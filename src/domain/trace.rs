@@ -1,0 +1,55 @@
+//! Why a policy said what it said: the rules that held, the input they read, and what would have
+//! made it allow.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A definition of a rule whose body held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FiredRule {
+    /// Name of the rule, such as `deny_reasons`.
+    pub rule: String,
+    /// What it gave.
+    pub value: Value,
+    /// Line of the definition, from 1.
+    pub line: usize,
+}
+
+/// A place of the input that a policy read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InputRead {
+    /// The place, such as `input.budget.remaining_usd`.
+    pub path: String,
+    /// What stood there; left out where nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// Lines that read it.
+    pub lines: Vec<usize>,
+}
+
+/// Lines of a policy's Rego that an evaluation went through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LineCoverage {
+    /// Lines that were executed.
+    pub covered: BTreeSet<usize>,
+    /// Lines that could be.
+    pub coverable: BTreeSet<usize>,
+}
+
+/// A change to the request by which a policy would have allowed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// What to change, such as `context.estimated_cost_usd`.
+    pub path: String,
+    /// What is there; left out where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Value>,
+    /// What would do; left out where it should go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Value>,
+    /// The same in words.
+    pub text: String,
+}
