@@ -49,24 +49,34 @@ pub async fn ensure(
     let context = context(connection);
     for config in [audit, dead_letters] {
         let stream = config.name.clone();
-        context.create_or_update_stream(config).await.map_err(|error| {
-            use jetstream::context::CreateStreamErrorKind as Kind;
-            match error.kind() {
-                Kind::JetStreamUnavailable => BusError::NoJetStream { url: connection.url.clone() },
-                Kind::JetStream(server) => BusError::Stream {
-                    stream,
-                    transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
-                        || server.code() == 503,
-                    reason: server.to_string(),
-                },
-                Kind::TimedOut | Kind::Response => {
-                    BusError::Stream { stream, reason: error.to_string(), transient: true }
-                }
-                _ => BusError::Stream { stream, reason: error.to_string(), transient: false },
-            }
-        })?;
+        if let Err(error) = context.create_or_update_stream(config).await {
+            return Err(refused(connection, stream, &error));
+        }
     }
     Ok(())
+}
+
+/// Why a stream can't be made what the configuration says.
+pub(super) fn refused(
+    connection: &Connection,
+    stream: String,
+    error: &jetstream::context::CreateStreamError,
+) -> BusError {
+    use jetstream::context::CreateStreamErrorKind as Kind;
+
+    match error.kind() {
+        Kind::JetStreamUnavailable => BusError::NoJetStream { url: connection.url.clone() },
+        Kind::JetStream(server) => BusError::Stream {
+            stream,
+            transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
+                || server.code() == 503,
+            reason: server.to_string(),
+        },
+        Kind::TimedOut | Kind::Response => {
+            BusError::Stream { stream, reason: error.to_string(), transient: true }
+        }
+        _ => BusError::Stream { stream, reason: error.to_string(), transient: false },
+    }
 }
 
 /// Whether the server has both streams, whatever their limits.

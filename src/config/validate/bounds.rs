@@ -56,7 +56,10 @@ fn counts(c: &Config, findings: &mut Findings) {
         ("limits.instructions", c.limits.instructions, 100, 100_000_000),
         ("limits.policy_nesting", c.limits.policy_nesting, 1, 32),
         ("limits.reasons", c.limits.reasons, 1, 10_000),
+        ("policies.history", c.policies.history, 1, 64),
         ("policies.max_policies", c.policies.max_policies, 1, 1_000_000),
+        ("policies.change_attempts", c.policies.change_attempts, 1, 10_000),
+        ("worker.max_admin", c.worker.max_admin, 1, 1_024),
         ("sink.batch_rows", c.sink.batch_rows, 1, 1_000_000),
     ] {
         findings.require(
@@ -99,7 +102,8 @@ fn durations(c: &Config, findings: &mut Findings) {
         ("stream.duplicate_window", c.stream.duplicate_window, SECOND, 7 * DAY),
         ("audit.acknowledge_timeout", c.audit.acknowledge_timeout, MS, HOUR),
         ("limits.time", c.limits.time, MS / 10, 10 * SECOND),
-        ("policies.settle", c.policies.settle, MS, MINUTE),
+        ("policies.reconcile", c.policies.reconcile, 100 * MS, HOUR),
+        ("policies.report", c.policies.report, 100 * MS, HOUR),
         ("clickhouse.connection_timeout", c.clickhouse.connection_timeout, MS, HOUR),
         ("clickhouse.insert_timeout", c.clickhouse.insert_timeout, MS, HOUR),
         ("clickhouse.query_timeout", c.clickhouse.query_timeout, MS, HOUR),
