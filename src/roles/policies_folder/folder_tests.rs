@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::domain::{FailMode, PolicyMode, ScopeKind, Severity, Status};
 
+/// Names and texts.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
 const LIMITS: FolderLimits = FolderLimits { policies: 100, policy_bytes: 10_000 };
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -65,7 +68,7 @@ fn object(value: Value) -> Map<String, Value> {
 #[test]
 fn what_is_wrong_names_file_line_and_the_nearest_name() {
     let rego = ("rate.rego", "package rate");
-    let cases: [(&[(&str, &str)], &[&str]); 9] = [
+    let cases: [(Files, &[&str]); 9] = [
         (
             &[rego, ("policies.toml", "[rate]\nstatus = \"active\"\nmodus = \"warn\"")],
             &["policies.toml:3:", "`modus`", "did you mean `mode`?"],
