@@ -10,6 +10,8 @@ use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
 pub mod console;
+pub mod policies_diff;
+pub mod policies_folder;
 pub mod sink;
 pub mod worker;
 
