@@ -94,11 +94,7 @@ impl Bucket {
     }
 
     pub(super) fn new(connection: &Connection, name: &str) -> Self {
-        Self {
-            connection: connection.clone(),
-            context: context(connection),
-            name: name.to_owned(),
-        }
+        Self { connection: connection.clone(), context: context(connection), name: name.to_owned() }
     }
 
     /// How it stands; none where there is no such bucket.
@@ -115,8 +111,7 @@ impl Bucket {
     /// When something was; when the server doesn't answer, and then nobody knows.
     pub async fn put(&self, key: &str, value: Vec<u8>, last: u64) -> Result<u64, PutError> {
         let bytes = value.len();
-        let message =
-            PublishMessage::build().payload(value.into()).expected_last_sequence(last);
+        let message = PublishMessage::build().payload(value.into()).expected_last_sequence(last);
         let sent = self.context.send_publish(self.subject(key), message).await;
         let acknowledged = match sent {
             Ok(acknowledgement) => acknowledgement.await,

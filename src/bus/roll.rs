@@ -64,9 +64,8 @@ impl Roll {
     /// When the server doesn't take it.
     pub async fn leave(&self, worker: &str) -> Result<(), BusError> {
         let subject = self.bucket.subject(&key(worker));
-        let message = PublishMessage::build()
-            .header("KV-Operation", "PURGE")
-            .header("Nats-Rollup", "sub");
+        let message =
+            PublishMessage::build().header("KV-Operation", "PURGE").header("Nats-Rollup", "sub");
         let refused = |e| BusError::request("report to other workers", &e);
         let ack = self.bucket.context.send_publish(subject, message).await.map_err(refused)?;
         ack.await.map(|_| ()).map_err(refused)

@@ -66,6 +66,14 @@ pub(super) fn refused(
 
     match error.kind() {
         Kind::JetStreamUnavailable => BusError::NoJetStream { url: connection.url.clone() },
+        Kind::JetStream(server) if server.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+            let reason = format!(
+                "{server}: the server's disk has less room than the stream may grow to; free some, \
+                 or lower the settings stream.max_bytes, stream.dead_letter_max_bytes and \
+                 policies.max_bytes"
+            );
+            BusError::Stream { stream, reason, transient: true }
+        }
         Kind::JetStream(server) => BusError::Stream {
             stream,
             transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE

@@ -330,7 +330,6 @@ impl Default for Policies {
             report: Duration::from_secs(2),
         }
     }
-    }
 }
 
 /// How to reach ClickHouse over HTTP.

@@ -164,6 +164,8 @@ metrics! {
     policy_reloads: Counter(counter) "sluicegate_policy_reloads_total" Count { result: ReloadResult };
     /// Policies in force.
     policies_active: Gauge(gauge) "sluicegate_policies_active" Count;
+    /// How policies take part: 1 at the mode in force, 0 at the others.
+    enforcement_mode: Gauge(gauge) "sluicegate_enforcement_mode" Count { mode: &str };
     /// Events in the audit stream.
     stream_messages: Gauge(gauge) "sluicegate_stream_messages" Count;
     /// Bytes of the audit stream.

@@ -15,7 +15,6 @@ const PIB: u64 = 1 << 50;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 /// ClickHouse computes the end of a row's life as a `DateTime`, which ends in 2106: beyond it
@@ -82,6 +81,7 @@ fn sizes(c: &Config, findings: &mut Findings) {
         ("limits.memory", c.limits.memory, MIB, 4 * GIB),
         ("limits.policy_bytes", c.limits.policy_bytes, KIB, 8 * MIB),
         ("limits.reason_bytes", c.limits.reason_bytes, 16, 64 * KIB),
+        ("policies.max_bytes", c.policies.max_bytes, MIB, 64 * GIB),
         ("sink.batch_bytes", c.sink.batch_bytes, 64 * KIB, GIB),
         ("http.max_body", c.http.max_body, KIB, 64 * MIB),
     ] {

@@ -95,9 +95,10 @@ impl Assembler {
             Err(problem) => {
                 let last_good = before.filter(|before| before.entry.compiled().is_ok());
                 match last_good {
-                    Some(before) => {
-                        (before.entry, Some(format!("{problem}; the version before stays in force")))
-                    }
+                    Some(before) => (
+                        before.entry,
+                        Some(format!("{problem}; the version before stays in force")),
+                    ),
                     None => (Arc::new(failing(record, &problem, self.fail_mode)), Some(problem)),
                 }
             }

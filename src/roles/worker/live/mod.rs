@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::assemble::{Assembler, entry, file_name, source_of};
 pub(super) use self::records::ENFORCEMENT_KEY;
 use self::records::Records;
+pub use self::seed::{AdmittedFolder, admit_folder};
 use super::decide::fail_mode;
 use super::{WorkerError, spawn_until};
 use crate::bus::{Bucket, Connection, Following};
@@ -66,22 +67,20 @@ impl LivePolicies {
         stop: &CancellationToken,
     ) -> Result<(Self, Bucket), WorkerError> {
         let health = context.health.part("policies");
-        let bucket = loop_until_ready(context, &health, async || {
-            let bucket = Bucket::ensure(connection, &context.config).await?;
-            seed::fill(&bucket, &context.config).await?;
-            Ok(bucket)
-        })
-        .await?;
-        let mut follower = Follower::new(context, bucket.clone(), health.clone());
-        let following = loop_until_ready(context, &health, async || {
-            let Some(mut following) = bucket.follow().await? else {
-                Bucket::ensure(connection, &context.config).await?;
-                return Err(WorkerError::NoBucket);
-            };
-            follower.catch_up(&mut following).await?;
-            Ok(following)
-        })
-        .await?;
+        let mut attempts = Attempts::new(context, health.clone());
+        let (bucket, left_out) = loop {
+            match filled(connection, &context.config).await {
+                Ok(filled) => break filled,
+                Err(error) => attempts.pause(error).await?,
+            }
+        };
+        let mut follower = Follower::new(context, bucket.clone(), health.clone(), left_out);
+        let following = loop {
+            match follower.begin(connection).await {
+                Ok(following) => break following,
+                Err(error) => attempts.pause(error).await?,
+            }
+        };
         let live = Self { now: Arc::clone(&follower.now), changed: follower.changed.subscribe() };
         report::start(context, connection, &live, stop);
         spawn_until(stop, follower.run(following, connection.clone()));
@@ -106,25 +105,38 @@ impl LivePolicies {
     }
 }
 
-/// Tries until it works, or until only a person can help.
-async fn loop_until_ready<T>(
-    context: &RoleContext,
-    health: &Reporter,
-    mut attempt: impl AsyncFnMut() -> Result<T, WorkerError>,
-) -> Result<T, WorkerError> {
-    let mut retry = Retry::new(context.retry());
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(error) if error.is_transient() && !context.stop.is_cancelled() => {
-                health.waiting(error.to_string());
-            }
-            Err(error) => return Err(error),
+/// The bucket, made and filled where need be.
+async fn filled(
+    connection: &Connection,
+    config: &Config,
+) -> Result<(Bucket, Vec<String>), WorkerError> {
+    let bucket = Bucket::ensure(connection, config).await?;
+    let left_out = seed::fill(&bucket, config).await?;
+    Ok((bucket, left_out))
+}
+
+/// Waiting between attempts, until only a person can help.
+struct Attempts<'a> {
+    context: &'a RoleContext,
+    health: Reporter,
+    retry: Retry,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(context: &'a RoleContext, health: Reporter) -> Self {
+        Self { context, health, retry: Retry::new(context.retry()) }
+    }
+
+    async fn pause(&mut self, error: WorkerError) -> Result<(), WorkerError> {
+        if !error.is_transient() || self.context.stop.is_cancelled() {
+            return Err(error);
         }
+        self.health.waiting(error.to_string());
         tokio::select! {
-            () = tokio::time::sleep(retry.next_delay()) => (),
-            () = context.stop.cancelled() => (),
+            () = tokio::time::sleep(self.retry.next_delay()) => (),
+            () = self.context.stop.cancelled() => (),
         }
+        Ok(())
     }
 }
 
@@ -134,6 +146,8 @@ struct Follower {
     context: RoleContext,
     bucket: Bucket,
     health: Reporter,
+    /// What is wrong with the folder that filled the bucket.
+    left_out: Vec<String>,
     records: Records,
     /// Away while it works on its own thread.
     assembler: Option<Assembler>,
@@ -142,7 +156,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(context: &RoleContext, bucket: Bucket, health: Reporter) -> Self {
+    fn new(context: &RoleContext, bucket: Bucket, health: Reporter, left_out: Vec<String>) -> Self {
         let config = Arc::clone(&context.config);
         let none = InForce {
             set: Arc::default(),
@@ -157,6 +171,7 @@ impl Follower {
             context: context.clone(),
             bucket,
             health,
+            left_out,
             records: Records::default(),
             assembler: None,
             now: Arc::new(ArcSwap::from_pointee(none)),
@@ -188,7 +203,7 @@ impl Follower {
             self.follow(&mut following).await;
             let mut retry = Retry::new(self.context.retry());
             following = loop {
-                match self.begin_again(&connection).await {
+                match self.begin(&connection).await {
                     Ok(following) => break following,
                     Err(error) => self.health.degraded(format!(
                         "the bucket of policies can't be read, the last good policies stay in \
@@ -200,7 +215,8 @@ impl Follower {
         }
     }
 
-    async fn begin_again(&mut self, connection: &Connection) -> Result<Following, WorkerError> {
+    /// Begins a reading and takes in what the bucket holds.
+    async fn begin(&mut self, connection: &Connection) -> Result<Following, WorkerError> {
         let mut following = match self.bucket.follow().await? {
             Some(following) => following,
             None => {
@@ -249,7 +265,10 @@ impl Follower {
     /// Makes the set of the records and puts it in force.
     async fn install(&mut self) {
         let mut assembler = self.assembler.take().unwrap_or_else(|| {
-            Assembler::new(compile_limits(&self.config), fail_mode(self.config.enforcement.fail_mode))
+            Assembler::new(
+                compile_limits(&self.config),
+                fail_mode(self.config.enforcement.fail_mode),
+            )
         });
         let records = self.records.policies().clone();
         let assembling = tokio::task::spawn_blocking(move || {
@@ -269,8 +288,8 @@ impl Follower {
                 return;
             }
         };
-        let problems: Vec<String> =
-            self.records.problems().iter().chain(&wrong).map(|(key, text)| said(key, text)).collect();
+        let known = self.records.problems().iter().chain(&wrong).map(|(key, text)| said(key, text));
+        let problems: Vec<String> = self.left_out.iter().cloned().chain(known).collect();
         let before = self.now.load_full();
         let set = if set.revision() == before.set.revision() {
             Arc::clone(&before.set)

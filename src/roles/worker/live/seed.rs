@@ -11,9 +11,10 @@ use uuid::Uuid;
 use super::records::SEED_KEY;
 use crate::bus::{Bucket, PutError};
 use crate::config::Config;
-use crate::contract::admin::{Authored, PolicyDraft};
+use crate::contract::admin::Authored;
 use crate::domain::PolicyRecord;
-use crate::roles::policies_folder::{self, FolderLimits};
+use crate::engine::Entry;
+use crate::roles::policies_folder::{self, FolderError, FolderLimits};
 use crate::roles::worker::WorkerError;
 use crate::roles::worker::manage::admission::{Admission, record_of};
 
@@ -32,10 +33,10 @@ struct Note {
 /// Fills the bucket if it is empty, or if somebody began to and didn't finish.
 ///
 /// # Errors
-/// When the folder can't be read; a policy in it that is wrong by itself is left out and said.
-pub(super) async fn fill(bucket: &Bucket, config: &Config) -> Result<(), WorkerError> {
+/// When the folder can't be read. A policy in it that is wrong by itself is left out; returns why.
+pub(super) async fn fill(bucket: &Bucket, config: &Config) -> Result<Vec<String>, WorkerError> {
     if !config.policies.seed {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let timeout = config.nats.request_timeout;
     loop {
@@ -45,7 +46,7 @@ pub(super) async fn fill(bucket: &Bucket, config: &Config) -> Result<(), WorkerE
             let note = noted.last().and_then(|held| held.value.as_ref());
             let note = note.and_then(|value| serde_json::from_slice::<Note>(value).ok());
             if note.is_none_or(|note| note.done) {
-                return Ok(());
+                return Ok(Vec::new());
             }
         }
         match fill_from(bucket, config, state.sequence).await {
@@ -62,15 +63,11 @@ async fn fill_from(
     bucket: &Bucket,
     config: &Config,
     sequence: u64,
-) -> Result<Result<(), WorkerError>, PutError> {
-    let drafts = match policies_folder::read(&config.policies.folder, FolderLimits::from(config)) {
-        Ok(drafts) => drafts,
+) -> Result<Result<Vec<String>, WorkerError>, PutError> {
+    let AdmittedFolder { records, refused, .. } = match admit_folder(config) {
+        Ok(admitted) => admitted,
         Err(error) => return Ok(Err(error.into())),
     };
-    let (records, refused) = admitted(config, drafts);
-    for problem in &refused {
-        tracing::error!("a policy of {} is left out: {problem}", config.policies.folder.display());
-    }
     let note = |done| Note { done, policies: records.len(), refused: refused.clone() };
     let mut last = bucket.put(SEED_KEY, encoded(&note(false))?, sequence).await?;
     for record in records.values() {
@@ -82,7 +79,8 @@ async fn fill_from(
         folder = %config.policies.folder.display(),
         "the bucket was empty: filled from the folder"
     );
-    Ok(Ok(()))
+    let left_out = |problem| format!("left out of the bucket: {problem}");
+    Ok(Ok(refused.into_iter().map(left_out).collect()))
 }
 
 fn encoded(value: &impl Serialize) -> Result<Vec<u8>, PutError> {
@@ -94,31 +92,43 @@ fn encoded(value: &impl Serialize) -> Result<Vec<u8>, PutError> {
     })
 }
 
-/// The records of the drafts that are admitted, and what is wrong with the others.
-fn admitted(
-    config: &Config,
-    drafts: Vec<PolicyDraft>,
-) -> (BTreeMap<String, Arc<PolicyRecord>>, Vec<String>) {
+/// What of a folder may get into a bucket.
+#[derive(Debug, Default)]
+pub struct AdmittedFolder {
+    /// The policies as the bucket would hold them, by name.
+    pub records: BTreeMap<String, Arc<PolicyRecord>>,
+    /// The same, compiled.
+    pub entries: Vec<Entry>,
+    /// Why the others are refused.
+    pub refused: Vec<String>,
+}
+
+/// Looks at the policies of the configured folder as at any that shall get into the bucket.
+///
+/// # Errors
+/// When the folder or its settings can't be read as a whole.
+pub fn admit_folder(config: &Config) -> Result<AdmittedFolder, FolderError> {
+    let drafts = policies_folder::read(&config.policies.folder, FolderLimits::from(config))?;
     let change = Authored {
         author: AUTHOR.to_owned(),
         comment: format!("from the folder {}", config.policies.folder.display()),
         ..Authored::default()
     };
     let admission = Admission::new(config);
-    let mut records = BTreeMap::new();
-    let mut refused = Vec::new();
+    let mut folder = AdmittedFolder::default();
     // Policies with Rego of their own first: others may use it.
     let (own, templated): (Vec<_>, Vec<_>) =
         drafts.into_iter().partition(|draft| draft.template.is_none());
     for draft in own.into_iter().chain(templated) {
         let mut record = record_of(&draft, None, &change, Uuid::new_v4(), Utc::now());
-        match admission.admit(&record, &records, None) {
+        match admission.admit(&record, &folder.records, None) {
             Ok(admitted) => {
                 record.package = admitted.package().to_owned();
-                records.insert(record.name.clone(), Arc::new(record));
+                folder.records.insert(record.name.clone(), Arc::new(record));
+                folder.entries.push(admitted.entry);
             }
-            Err(fault) => refused.push(format!("{}: {}", draft.name, fault.in_full())),
+            Err(fault) => folder.refused.push(format!("{}: {}", draft.name, fault.in_full())),
         }
     }
-    (records, refused)
+    Ok(folder)
 }

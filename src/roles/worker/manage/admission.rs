@@ -78,9 +78,8 @@ impl Admission {
         };
         unique_package(record, &compiled, records)?;
         let program = compiled.clone();
-        let entry = entry(record, &source.rego, compiled, self.fail_mode).map_err(|message| {
-            RequestFault::new(FaultCode::Refused, "parameters", message)
-        })?;
+        let entry = entry(record, &source.rego, compiled, self.fail_mode)
+            .map_err(|message| RequestFault::new(FaultCode::Refused, "parameters", message))?;
         if record.template.is_none() {
             self.uses_still_fit(record, &program, records)?;
         }
@@ -149,9 +148,7 @@ pub(super) fn used_by<'a>(
     name: &'a str,
     records: &'a Records,
 ) -> impl Iterator<Item = &'a Arc<PolicyRecord>> {
-    records
-        .values()
-        .filter(move |other| !other.deleted && other.template.as_deref() == Some(name))
+    records.values().filter(move |other| !other.deleted && other.template.as_deref() == Some(name))
 }
 
 /// The record that has the Rego.

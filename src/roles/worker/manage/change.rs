@@ -54,7 +54,7 @@ impl Manager {
     /// Changes some members.
     pub(super) async fn patch(&self, request: PatchRequest) -> Result<ChangeReply, RequestFault> {
         let PatchRequest { policy, changes, change } = request;
-        self.change(&policy, &change, changes.contains_key("rego"), move |current| {
+        self.change(&policy, &change, changes.contains_key("rego"), |current| {
             patched(existing(current, &policy)?, &changes)
         })
         .await

@@ -120,7 +120,10 @@ impl Manager {
     }
 
     /// An empty body asks for what needs no words.
-    fn read_or_default<T: DeserializeOwned + Default>(&self, body: &[u8]) -> Result<T, RequestFault> {
+    fn read_or_default<T: DeserializeOwned + Default>(
+        &self,
+        body: &[u8],
+    ) -> Result<T, RequestFault> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(T::default());
         }

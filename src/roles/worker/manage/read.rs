@@ -1,16 +1,15 @@
 //! What is asked of the policies: lists, versions, differences, the live workers.
 
-use similar::TextDiff;
-
 use super::{Manager, entry_of, is_called, unavailable};
 use crate::bus::Roll;
 use crate::contract::admin::{
-    DiffReply, DiffRequest, EffectiveRequest, GetRequest, PolicyList, PolicyView, VersionList,
-    WorkerList, WorkerStatus,
+    DiffReply, DiffRequest, EffectiveRequest, GetRequest, PolicyDraft, PolicyList, PolicyView,
+    VersionList, WorkerList, WorkerStatus,
 };
 use crate::contract::{FaultCode, RequestFault};
 use crate::domain::{CheckRequest, PolicyRecord};
 use crate::engine::Entry;
+use crate::roles::policies_diff::{Side, unified};
 
 impl Manager {
     /// All policies, without their Rego.
@@ -106,7 +105,7 @@ impl Manager {
         };
         let pick = |version| found(&versions, &name, version);
         let (from, to) = (pick(from)?, pick(to)?);
-        let unified = unified(&from, &to);
+        let unified = difference(&from, &to);
         Ok(DiffReply { from, to, unified })
     }
 
@@ -231,18 +230,13 @@ fn found(
 }
 
 /// Settings and Rego of two versions as a unified diff.
-fn unified(from: &PolicyRecord, to: &PolicyRecord) -> String {
-    let (before, after) = (shown(from), shown(to));
-    let diff = TextDiff::from_lines(&before, &after);
-    let name = |record: &PolicyRecord| format!("{}@{}", record.name, record.version);
-    diff.unified_diff().context_radius(3).header(&name(from), &name(to)).to_string()
-}
-
-/// A record as text: what can be set of it as lines, then its Rego.
-fn shown(record: &PolicyRecord) -> String {
-    let mut draft = crate::contract::admin::PolicyDraft::from(record);
-    let rego = std::mem::take(&mut draft.rego);
-    let settings = serde_json::to_string_pretty(&draft).unwrap_or_default();
-    let gone = if record.deleted { "deleted\n" } else { "" };
-    format!("{gone}{settings}\n{rego}\n")
+fn difference(from: &PolicyRecord, to: &PolicyRecord) -> String {
+    let drafts = [from, to].map(PolicyDraft::from);
+    let labels = [from, to].map(|record| format!("{} v{}", record.name, record.version));
+    let [before, after] = &drafts;
+    let [older, newer] = &labels;
+    unified(
+        Side { label: older, policy: (!from.deleted).then_some(before) },
+        Side { label: newer, policy: (!to.deleted).then_some(after) },
+    )
 }

@@ -24,7 +24,8 @@ impl Manager {
                 sequence: now.sequence,
             };
             let Some(mode) = request.mode else { return Ok(unchanged) };
-            if let Some(expected) = change.if_version.filter(|version| *version != current.version) {
+            if let Some(expected) = change.if_version.filter(|version| *version != current.version)
+            {
                 let mut fault = RequestFault::new(
                     FaultCode::Conflict,
                     "change.if_version",

@@ -16,7 +16,7 @@ use crate::domain::{
     CheckRequest, FailMode, Finding, Identity, PolicyOutcome, PolicyRecord, Status, Verdict,
     combine, input,
 };
-use crate::engine::{Check, Entry, Evaluator, PolicySet};
+use crate::engine::{Check, Entry, Evaluator, PolicySet, trace};
 
 use super::super::live::{InForce, entry, source_of};
 
@@ -96,12 +96,13 @@ impl Trial {
             tried.push(Tried { entry: self.stored(&record, request)?, usage });
         }
         if request.rego.is_none() && request.policies.is_empty() {
-            let applying =
-                self.now.set.applying_to(&check.identity(), request.package.as_deref());
+            let applying = self.now.set.applying_to(&check.identity(), request.package.as_deref());
             for entry in applying {
                 let record = self.now.records.get(&entry.policy().name);
                 let entry = match record {
-                    Some(record) if !request.parameters.is_empty() => self.stored(record, request)?,
+                    Some(record) if !request.parameters.is_empty() => {
+                        self.stored(record, request)?
+                    }
                     _ => Arc::clone(entry),
                 };
                 tried.push(Tried { entry, usage: None });
@@ -186,7 +187,11 @@ impl Trial {
             None => self.admission.examine(&source.name, &source.rego)?.0,
         };
         entry(&tried, &source.rego, compiled, self.fail_mode).map(Arc::new).map_err(|message| {
-            RequestFault::new(FaultCode::Refused, "parameters", format!("{}: {message}", tried.name))
+            RequestFault::new(
+                FaultCode::Refused,
+                "parameters",
+                format!("{}: {message}", tried.name),
+            )
         })
     }
 
@@ -218,7 +223,10 @@ impl Trial {
         };
         if let (true, Ok(compiled)) = (explain, entry.compiled()) {
             whole.insert("parameters".to_owned(), Value::Object(policy.parameters.clone()));
-            let _ = (compiled, &limits);
+            let traced = trace(compiled, &policy.rego, &whole, &limits);
+            shown.rules = traced.rules;
+            shown.reads = traced.reads;
+            shown.lines = Some(traced.lines);
             shown.advice = advice(compiled, &outcome);
         }
         (outcome, shown)
