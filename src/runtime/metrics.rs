@@ -314,6 +314,7 @@ mod tests {
         audit_pending().set(1.0);
         audit_in_flight().increment(1.0);
         policies_active().set(6.0);
+        enforcement_mode("on").set(1.0);
         stream_messages().set(1.0);
         stream_bytes().set(1.0);
         stream_lag("sluicegate-sink").set(3.0);
