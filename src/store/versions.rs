@@ -115,19 +115,19 @@ impl Store {
         #[derive(Row, Serialize, Deserialize)]
         struct Greatest {
             history: String,
-            name: String,
-            version: u64,
+            named: String,
+            greatest: u64,
         }
         let sql = match R::TABLE {
             Table::Decisions | Table::Violations => return Ok(Vec::new()),
             Table::Rules => {
-                "SELECT toString(id) AS history, toString(any(name)) AS name, max(version) AS version \
+                "SELECT toString(id) AS history, toString(any(name)) AS named, max(version) AS greatest \
                  FROM policy_rules \
                  WHERE id IN {histories:Array(UUID)} OR name IN {names:Array(String)} GROUP BY id"
             }
             Table::Enforcement => {
                 "SELECT toString(toUnixTimestamp64Micro(stream_epoch)) AS history, \
-                        {name:String} AS name, max(version) AS version \
+                        {name:String} AS named, max(version) AS greatest \
                  FROM policy_enforcement GROUP BY stream_epoch"
             }
         };
@@ -152,8 +152,8 @@ impl Store {
             let known = self.within_query_timeout("reading the versions stored", known).await?;
             found.extend(known.into_iter().map(|known| VersionOf {
                 history: known.history,
-                name: known.name,
-                version: known.version,
+                name: known.named,
+                version: known.greatest,
             }));
         }
         Ok(found)
