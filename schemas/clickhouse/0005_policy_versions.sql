@@ -46,7 +46,7 @@ SELECT
     version,
     if(first, 0, before_version) AS previous_version,
     multiIf(deleted, 'deleted', first OR was_deleted, 'created', 'changed') AS change,
-    if(first OR was_deleted, [], arrayFilter((field, now, before) -> now != before,
+    if(first OR was_deleted OR deleted, [], arrayFilter((field, now, before) -> now != before,
         ['description', 'package', 'rego', 'template', 'status', 'mode', 'severity', 'fail_mode', 'scope', 'scope_id', 'parameters'],
         said, said_before)) AS changed_fields,
     status, mode, scope, scope_id,

@@ -1,6 +1,8 @@
 //! The store over ClickHouse's real engine.
 
 mod rows;
+mod versions;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
