@@ -78,12 +78,12 @@ mod tests {
 
     #[test]
     fn histories_of_one_name_follow_each_other_or_begin_anew() {
-        let (old, new) = (of("1", "a", 9), |version| of("2", "a", version));
-        assert_eq!(found(&[old.clone()], &[new(10), new(11)]), [], "goes on after a deletion");
-        assert_eq!(found(&[old.clone()], &[new(1), new(2)]), [], "begins anew");
-        assert_eq!(found(&[old.clone()], &[new(1), new(3)]), [("a".to_owned(), 2, 2)]);
-        assert_eq!(found(&[old.clone()], &[new(12)]), [("a".to_owned(), 10, 11)]);
+        let (old, new) = ([of("1", "a", 9)], |version| of("2", "a", version));
+        assert_eq!(found(&old, &[new(10), new(11)]), [], "goes on after a deletion");
+        assert_eq!(found(&old, &[new(1), new(2)]), [], "begins anew");
+        assert_eq!(found(&old, &[new(1), new(3)]), [("a".to_owned(), 2, 2)]);
+        assert_eq!(found(&old, &[new(12)]), [("a".to_owned(), 10, 11)]);
         let other = of("3", "b", 2);
-        assert_eq!(found(&[old], &[other]), [("b".to_owned(), 1, 1)]);
+        assert_eq!(found(&old, &[other]), [("b".to_owned(), 1, 1)]);
     }
 }
