@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
@@ -19,6 +19,7 @@ use sluicegate::runtime::metrics;
 use sluicegate::store::{Store, Table};
 use uuid::Uuid;
 
+use super::chaos::{how_long, random};
 use super::{Hold, Rig, rig, rig_on};
 use crate::store::eventually;
 use crate::support::servers::ClickHouse;
@@ -430,4 +431,69 @@ async fn a_version_written_again_with_other_words_changes_nothing_that_was_store
     assert_eq!(why, BTreeSet::from([first.comment, other.comment]));
     assert_eq!(rig.number("SELECT count() FROM policy_versions").await, 2);
     sink.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_whenever() {
+    let clickhouse = ClickHouse::start();
+    let rig = rig_on(&clickhouse, |config| {
+        config.clickhouse.insert_timeout = Duration::from_secs(2);
+        config.clickhouse.query_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let bucket = rig.bucket().await;
+    let before = counted();
+    let mut sinks = vec![rig.sink(), rig.sink()];
+    let mut written = Written::default();
+    let end = Instant::now() + how_long();
+    while Instant::now() < end {
+        // Few enough for a policy that its versions are still in the bucket when they are read.
+        for _ in 0..random(8) {
+            let name = format!("p{}", random(40));
+            written.put(&bucket, &name, &json!({})).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random(200))).await;
+        match random(8) {
+            0 => {
+                clickhouse.kill();
+                written.put(&bucket, "p0", &json!({})).await;
+                clickhouse.restart();
+            }
+            1 => {
+                clickhouse.pause();
+                tokio::time::sleep(Duration::from_millis(random(3_000))).await;
+                clickhouse.resume();
+            }
+            2 => {
+                rig.nats.kill();
+                rig.nats.restart();
+                eventually("the client is back", async || bucket.status().await.is_ok()).await;
+            }
+            _ => {
+                let at = usize::try_from(random(2)).unwrap();
+                sinks.swap_remove(at).killed().await;
+                sinks.push(rig.sink());
+            }
+        }
+    }
+    written.put(&bucket, "last", &json!({})).await;
+    let expected: Vec<String> =
+        written.records.keys().map(|(id, version)| format!("{id}@{version}")).collect();
+    let exact = "SELECT concat(toString(id), '@', toString(version)) FROM policy_versions";
+    let stored = async || {
+        let rows = rig.clickhouse.query_raw(exact).fetch_all::<String>().await;
+        rows.unwrap_or_default()
+    };
+    eventually("every version is stored", async || stored().await.len() >= expected.len()).await;
+    rig.settled("rules").await;
+    let found = stored().await;
+    assert_eq!(found.len(), expected.len(), "each exactly once");
+    assert_eq!(
+        found.into_iter().collect::<BTreeSet<_>>(),
+        expected.into_iter().collect::<BTreeSet<_>>()
+    );
+    assert_eq!(counted(), before, "nothing is missing");
+    for sink in sinks {
+        sink.stopped().await;
+    }
 }
