@@ -47,20 +47,20 @@ async fn what_is_written_by_hand_and_wrong_changes_nothing() {
         (with(2, &|r| r["scope"] = json!("session")), "scope_id"),
         (with(2, &|r| r["rego"] = json!("package test.gate\nallow := if\n")), "gate.rego:2"),
         (
-            with(2, &|r| r["rego"] = json!("package test.gate\nallow if http.send({})\n")),
+            with(3, &|r| r["rego"] = json!("package test.gate\nallow if http.send({})\n")),
             "http.send",
         ),
         (with(0, &|_| ()), "set back by hand"),
         (with(1, &|r| r["status"] = json!("inactive")), "set back by hand"),
         (
-            with(2, &|r| {
+            with(4, &|r| {
                 r["template"] = json!("gate");
                 r["rego"] = json!("");
             }),
             "itself",
         ),
         (
-            with(2, &|r| {
+            with(4, &|r| {
                 r["template"] = json!("nowhere");
                 r["rego"] = json!("");
             }),
@@ -77,9 +77,9 @@ async fn what_is_written_by_hand_and_wrong_changes_nothing() {
     assert_eq!(
         restored["restored"],
         json!([]),
-        "version 2 is in the bucket: nothing is overwritten"
+        "version 4 is in the bucket: nothing is overwritten"
     );
-    let fixed = with(3, &|_| ());
+    let fixed = with(5, &|_| ());
     bucket.put("gate", fixed.into()).await.unwrap();
     is_well(&worker).await;
     still_denies(&agent).await;

@@ -129,9 +129,9 @@ async fn a_template_and_its_use() {
     two.taking_checks().await;
     let admin = Admin::new(&agent, "alice");
     for round in 0..10 {
-        let template = format!("template-{round}");
+        let template = format!("template_{round}");
         admin.puts(&template, "allow := true").await;
-        let user = json!({"policy": {"name": format!("user-{round}"), "template": template}});
+        let user = json!({"policy": {"name": format!("user_{round}"), "template": template}});
         let (deleted, used) = tokio::join!(
             admin.tries("delete", json!({"policy": template})),
             admin.tries("put", user)

@@ -18,6 +18,9 @@ async fn a_worker_that_was_cut_off_catches_up() {
     let admin = Admin::new(&agent, "alice");
 
     way.cut();
+    for part in ["nats-responder", "nats-recorder"] {
+        two.part_is(part, |state| !state.is_ready()).await;
+    }
     let mut last = json!(null);
     for word in ["a", "b", "c"] {
         let rules = format!("allow := false\ndeny_reasons := [\"{word}\"]");

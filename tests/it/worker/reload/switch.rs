@@ -1,6 +1,6 @@
 //! The switch for enforcement acts on all workers, is kept, and shows.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::support::{Admin, Fleet, until};
 
@@ -58,7 +58,7 @@ async fn a_worker_whose_configuration_says_off_stays_off() {
     fleet.config.enforcement.enabled = false;
     let (_worker, agent, _) = fleet.start().await;
     let admin = Admin::new(&agent, "alice");
-    assert_eq!(admin.does("enforcement", Value::Null).await["enforcement"]["mode"], json!("on"));
+    assert_eq!(admin.does("enforcement", json!({})).await["enforcement"]["mode"], json!("on"));
     assert_eq!(agent.act("x").await["reason"], json!("Policy enforcement disabled"));
     let workers = admin.does("workers", json!({})).await;
     assert_eq!(workers["workers"][0]["enforcement"], json!("off"), "and it says so");
