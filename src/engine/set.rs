@@ -16,6 +16,7 @@ pub struct Entry {
     policy: Policy,
     compiled: Result<Compiled, String>,
     digest: [u8; 32],
+    names_usage: bool,
 }
 
 impl Entry {
@@ -27,7 +28,8 @@ impl Entry {
     #[must_use]
     pub fn new(policy: Policy, compiled: Result<Compiled, String>) -> Self {
         let digest = digest(&policy, compiled.as_ref().err());
-        Self { policy, compiled, digest }
+        let names_usage = policy.rego.contains("usage");
+        Self { policy, compiled, digest, names_usage }
     }
 
     /// The policy with its settings.
@@ -47,6 +49,11 @@ impl Entry {
     #[must_use]
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// Whether its Rego names `usage`, so that what it was told of it belongs to the record.
+    pub(super) const fn names_usage(&self) -> bool {
+        self.names_usage
     }
 
     /// How the policy takes part.
@@ -184,6 +191,14 @@ impl PolicySet {
     pub fn applying_to(&self, identity: &Identity, package: Option<&str>) -> Vec<&Arc<Entry>> {
         let found = self.applying(identity, package);
         found.into_iter().filter_map(|index| self.entries.get(index)).collect()
+    }
+
+    /// The entry of a policy.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Entry>> {
+        let at =
+            self.entries.binary_search_by(|entry| entry.policy.name.as_str().cmp(name)).ok()?;
+        self.entries.get(at)
     }
 
     /// Whether a policy has this package.
