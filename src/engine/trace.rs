@@ -165,7 +165,7 @@ fn trace_here(
         lines: LineCoverage { covered: noted.lines.clone(), coverable: probed.lines.clone() },
         duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
     };
-    match parse("policy.rego", rego) {
+    match parse("traced.rego", rego) {
         Ok(module) => describe(&mut trace, compiled, &module, rego, input, &noted),
         Err(error) => trace.error = trace.error.or(Some(error.to_string())),
     }
