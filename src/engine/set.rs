@@ -39,7 +39,6 @@ impl Entry {
     }
 
     /// Its program, or why there is none.
-    #[must_use]
     pub const fn compiled(&self) -> &Result<Compiled, String> {
         &self.compiled
     }
@@ -191,14 +190,6 @@ impl PolicySet {
     pub fn applying_to(&self, identity: &Identity, package: Option<&str>) -> Vec<&Arc<Entry>> {
         let found = self.applying(identity, package);
         found.into_iter().filter_map(|index| self.entries.get(index)).collect()
-    }
-
-    /// The entry of a policy.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&Arc<Entry>> {
-        let at =
-            self.entries.binary_search_by(|entry| entry.policy.name.as_str().cmp(name)).ok()?;
-        self.entries.get(at)
     }
 
     /// Whether a policy has this package.

@@ -47,7 +47,7 @@ impl Remedies {
             .policies
             .iter()
             .filter(denied)
-            .filter_map(|outcome| Some((outcome, set.named(&outcome.name)?.as_ref())))
+            .filter_map(|outcome| Some((outcome, set.by_name(&outcome.name)?.as_ref())))
             .collect();
         let computes = self.may_compute();
         let remedies = denying.iter().enumerate().filter_map(|(index, (outcome, entry))| {

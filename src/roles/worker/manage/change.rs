@@ -304,7 +304,7 @@ impl Manager {
 fn known_program(record: &PolicyRecord, base: &InForce) -> Option<crate::engine::Compiled> {
     let own = Arc::new(record.clone());
     let source = source_of(&own, &base.records)?;
-    let entry = base.set.named(&source.name)?;
+    let entry = base.set.by_name(&source.name)?;
     let same = *entry.policy().rego == *source.rego;
     entry.compiled().as_ref().ok().filter(|_| same).cloned()
 }

@@ -18,7 +18,7 @@ impl Manager {
         let live = now.records.values().filter(|record| !record.deleted);
         let policies = live
             .map(|record| {
-                let entry = now.set.named(&record.name);
+                let entry = now.set.by_name(&record.name);
                 self.view_of(record, entry.map(AsRef::as_ref), false)
             })
             .collect();
@@ -62,7 +62,7 @@ impl Manager {
             .values()
             .find(|record| !record.deleted && is_called(record, &request.policy))
             .ok_or_else(|| self.no_such(&request.policy))?;
-        let entry = now.set.named(&record.name);
+        let entry = now.set.by_name(&record.name);
         Ok(self.view_of(record, entry.map(AsRef::as_ref), true))
     }
 

@@ -185,7 +185,7 @@ impl Trial {
         let in_force = self
             .now
             .set
-            .named(&source.name)
+            .by_name(&source.name)
             .filter(|entry| *entry.policy().rego == *source.rego)
             .and_then(|entry| entry.compiled().as_ref().ok().cloned());
         let compiled = match in_force {
