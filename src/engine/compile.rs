@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regorus::PolicyLengthConfig;
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::program::Program;
+use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
 use super::metadata::{self, Metadata};
@@ -38,6 +39,8 @@ pub struct CompileLimits {
 #[derive(Clone, Debug)]
 pub struct Compiled {
     pub(super) program: Arc<Program>,
+    /// Digest of the Rego text: the same text makes the same program.
+    pub(super) digest: [u8; 32],
     /// The package, without `data.`.
     pub package: String,
     /// What the author says of it.
@@ -112,7 +115,8 @@ fn compile_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compil
         program.builtin_info_table.iter().map(|builtin| builtin.name.as_str()).collect();
     builtins::check(called.into_iter())?;
     recursion::check(&program)?;
-    Ok(Compiled { program, package, metadata })
+    let digest = Sha256::digest(rego.as_bytes()).into();
+    Ok(Compiled { program, digest, package, metadata })
 }
 
 /// A complaint of the compiler: about a builtin that was left out, or about the policy.

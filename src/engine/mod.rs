@@ -11,6 +11,7 @@ mod parameters;
 mod recursion;
 mod results;
 mod set;
+mod warm;
 
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;

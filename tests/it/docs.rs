@@ -333,7 +333,7 @@ fn the_shipped_policies_are_documented() {
     let loaded = load_folder(&config).unwrap();
     assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     for entry in loaded.set.entries() {
-        let policy = &entry.policy;
+        let policy = entry.policy();
         let begin =
             format!("| `{}` `{}` | {} |", policy.name, policy.package, policy.severity.as_str());
         let row = guide

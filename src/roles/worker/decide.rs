@@ -168,6 +168,7 @@ impl Decider {
                     input: &input,
                     usage: (!key.subject.is_empty()).then_some(&count),
                     fail_mode: self.fail_mode,
+                    shadow: false,
                 },
             );
             let decision = combine(outcomes, request.package.as_deref());

@@ -101,22 +101,22 @@ pub fn load_folder(config: &Config) -> Result<Loaded, FolderError> {
     let mut packages: BTreeMap<String, String> = BTreeMap::new();
     for (name, path) in &files {
         let settings = settings.remove(name).unwrap_or_default();
-        let mut entry = entry(name, path, settings, config);
-        if entry.compiled.is_ok()
-            && let Some(first) = packages.insert(entry.policy.package.clone(), name.clone())
+        let (policy, mut compiled) = read_policy(name, path, settings, config);
+        if compiled.is_ok()
+            && let Some(first) = packages.insert(policy.package.clone(), name.clone())
         {
             let error = EngineError::Duplicate {
                 what: "package",
-                value: entry.policy.package.clone(),
+                value: policy.package.clone(),
                 first: format!("{first}.rego"),
                 second: format!("{name}.rego"),
             };
-            entry.compiled = Err(error.to_string());
+            compiled = Err(error.to_string());
         }
-        if let Err(problem) = &entry.compiled {
+        if let Err(problem) = &compiled {
             problems.push(format!("{name}: {problem}"));
         }
-        entries.push(entry);
+        entries.push(Entry::new(policy, compiled));
     }
     if let Some(unknown) = settings.keys().next() {
         let names = files.iter().map(|(name, _)| name.as_str());
@@ -177,7 +177,13 @@ fn read_bounded(path: &Path, limit: u64) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn entry(name: &str, path: &Path, settings: Settings, config: &Config) -> Entry {
+/// A policy and its program, or what is wrong with it.
+fn read_policy(
+    name: &str,
+    path: &Path,
+    settings: Settings,
+    config: &Config,
+) -> (Policy, Result<Compiled, String>) {
     let limit = u64::try_from(bytes(config.limits.policy_bytes)).unwrap_or(u64::MAX);
     let (rego, compiled) = match read_bounded(path, limit) {
         Ok(rego) => {
@@ -191,23 +197,22 @@ fn entry(name: &str, path: &Path, settings: Settings, config: &Config) -> Entry 
         Err(problem) => (Err(problem), settings.parameters.clone()),
     };
     let metadata = compiled.as_ref().map(|c| c.metadata.clone()).unwrap_or_default();
-    Entry {
-        policy: Policy {
-            name: name.to_owned(),
-            title: metadata.title,
-            description: metadata.description,
-            package: compiled.as_ref().map(|c| c.package.clone()).unwrap_or_default(),
-            rego: rego.into(),
-            status: settings.status,
-            mode: settings.mode,
-            severity: settings.severity.or(metadata.severity).unwrap_or_default(),
-            fail_mode: settings.fail_mode.unwrap_or(default_fail_mode(config)),
-            scope: Scope { kind: settings.scope, id: settings.scope_id },
-            parameters,
-            version: settings.version,
-        },
-        compiled,
-    }
+    let policy = Policy {
+        name: name.to_owned(),
+        title: metadata.title,
+        description: metadata.description,
+        package: compiled.as_ref().map(|c| c.package.clone()).unwrap_or_default(),
+        rego: rego.into(),
+        template: None,
+        status: settings.status,
+        mode: settings.mode,
+        severity: settings.severity.or(metadata.severity).unwrap_or_default(),
+        fail_mode: settings.fail_mode.unwrap_or(default_fail_mode(config)),
+        scope: Scope { kind: settings.scope, id: settings.scope_id },
+        parameters,
+        version: settings.version,
+    };
+    (policy, compiled)
 }
 
 const fn default_fail_mode(config: &Config) -> FailMode {

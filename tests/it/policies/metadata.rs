@@ -113,8 +113,8 @@ fn only_the_default_policy_ships_active() {
         .set
         .entries()
         .iter()
-        .filter(|entry| entry.policy.status != Status::Inactive)
-        .map(|entry| entry.policy.name.as_str())
+        .filter(|entry| entry.policy().status != Status::Inactive)
+        .map(|entry| entry.policy().name.as_str())
         .collect();
     assert_eq!(active, ["default"]);
 }
