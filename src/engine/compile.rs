@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regorus::PolicyLengthConfig;
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::program::Program;
+use regorus::unstable::{Module, Ref};
 use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
@@ -55,15 +56,47 @@ pub struct Compiled {
 /// # Errors
 /// What is wrong with the policy, and where.
 pub fn compile(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compiled, EngineError> {
+    with_stack("compile", STACK_BYTES, || compile_here(file, rego, limits))
+        .unwrap_or_else(|reason| Err(EngineError::Compile(reason)))
+}
+
+/// Does something on a thread with a stack of so many bytes. A panic in it is an error.
+pub(super) fn with_stack<T: Send>(
+    name: &str,
+    bytes: usize,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, String> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
-            .name("compile".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || compile_here(file, rego, limits))
-            .map_err(|e| EngineError::Compile(format!("no thread to compile on: {e}")))?
+            .name(name.to_owned())
+            .stack_size(bytes.max(STACK_BYTES))
+            .spawn_scoped(scope, work)
+            .map_err(|e| format!("no thread to {name} on: {e}"))?
             .join()
-            .unwrap_or_else(|_| Err(EngineError::Compile("the compiler panicked".to_owned())))
+            .map_err(|_| format!("{name}: regorus panicked"))
     })
+}
+
+/// An engine that takes texts within the limits.
+pub(super) fn bounded_engine(max_bytes: usize) -> regorus::Engine {
+    let mut engine = regorus::Engine::new();
+    engine.set_rego_v0(false);
+    if let (Some(max_col), Some(max_file_bytes), Some(max_lines)) =
+        (NonZeroU32::new(MAX_COLUMNS), NonZeroUsize::new(max_bytes), NonZeroUsize::new(MAX_LINES))
+    {
+        engine.set_policy_length_config(PolicyLengthConfig { max_col, max_file_bytes, max_lines });
+    }
+    engine
+}
+
+/// The syntax tree of a text that was compiled before.
+pub(super) fn parse(file: &str, rego: &str) -> Result<Ref<Module>, EngineError> {
+    let mut engine = bounded_engine(rego.len());
+    engine
+        .add_policy(file.to_owned(), rego.to_owned())
+        .map_err(|e| EngineError::Parse(shown(&e)))?;
+    let module = engine.get_modules().first().cloned();
+    module.ok_or_else(|| EngineError::Parse(" nothing was read".to_owned()))
 }
 
 fn compile_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compiled, EngineError> {
@@ -73,15 +106,7 @@ fn compile_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compil
     nesting::check(rego, limits.nesting)?;
     let metadata = metadata::read(rego)?;
 
-    let mut engine = regorus::Engine::new();
-    engine.set_rego_v0(false);
-    if let (Some(max_col), Some(max_file_bytes), Some(max_lines)) = (
-        NonZeroU32::new(MAX_COLUMNS),
-        NonZeroUsize::new(limits.bytes),
-        NonZeroUsize::new(MAX_LINES),
-    ) {
-        engine.set_policy_length_config(PolicyLengthConfig { max_col, max_file_bytes, max_lines });
-    }
+    let mut engine = bounded_engine(limits.bytes);
     let path = engine
         .add_policy(file.to_owned(), rego.to_owned())
         .map_err(|e| EngineError::Parse(shown(&e)))?;

@@ -1,6 +1,7 @@
 //! Rego: compilation, the immutable set of policies, and evaluation within limits. The only place
 //! that imports regorus. No I/O.
 
+mod ast;
 mod builtins;
 mod compile;
 mod error;
@@ -8,9 +9,12 @@ mod evaluate;
 mod metadata;
 mod nesting;
 mod parameters;
+mod probe;
+mod reads;
 mod recursion;
 mod results;
 mod set;
+mod trace;
 mod warm;
 
 pub use compile::{CompileLimits, Compiled, compile};
@@ -19,3 +23,4 @@ pub use evaluate::{Check, EvaluationLimits, Evaluator, stack_bytes};
 pub use metadata::Metadata;
 pub use parameters::with_defaults;
 pub use set::{Entry, PolicySet};
+pub use trace::{FiredRule, InputRead, LineCoverage, Trace, trace};
