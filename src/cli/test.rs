@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::contract::RequestBounds;
 use crate::engine::{CompileLimits, EvaluationLimits};
 use crate::suites::run::{self, Tester, on_deep_stack};
-use crate::suites::{Filter, Plan, Reading, Report, junit};
+use crate::suites::{Coverage, Filter, Plan, Reading, Report, junit};
 
 /// Where suites are by default.
 const SUITES: &str = "tests/policy_tests";
@@ -63,6 +63,12 @@ pub(crate) struct Test {
     /// Also write the result as JUnit's XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Also say which lines of the policies the cases go through
+    #[arg(long, conflicts_with = "live")]
+    coverage: bool,
+    /// Fail where fewer lines of any policy are covered; implies --coverage
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, conflicts_with = "live")]
+    coverage_threshold: Option<f64>,
     /// Run again whenever a suite or a policy changes, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
@@ -127,7 +133,7 @@ fn plan(command: &Test, config: &Config) -> anyhow::Result<Plan> {
 async fn once(command: &Test, config: &Config, json: bool, plan: Plan) -> anyhow::Result<Exit> {
     let report = match command.live {
         Some(which) => live::run(config, which, plan).await?,
-        None => here(limits(config), plan).await?,
+        None => here(command, limits(config), plan).await?,
     };
     if let Some(file) = &command.junit {
         let xml = junit::xml(&report).context("the JUnit XML can't be made")?;
@@ -138,11 +144,16 @@ async fn once(command: &Test, config: &Config, json: bool, plan: Plan) -> anyhow
         super::print::json(&report)?;
     } else {
         show::report(&report, command.verbose);
+        if let Some(coverage) = &report.coverage {
+            show::coverage(coverage, command.coverage_threshold);
+        }
         show::sum(&report);
     }
+    let threshold = command.coverage_threshold.unwrap_or_default();
+    let thin = report.coverage.iter().flatten().any(|policy| policy.percent < threshold);
     Ok(if !report.invalid.is_empty() {
         Exit::Refused
-    } else if report.failed > 0 {
+    } else if report.failed > 0 || thin {
         Exit::Failed
     } else {
         Exit::Ok
@@ -150,20 +161,32 @@ async fn once(command: &Test, config: &Config, json: bool, plan: Plan) -> anyhow
 }
 
 /// Runs it on the engine in this process.
-async fn here(limits: EvaluationLimits, plan: Plan) -> anyhow::Result<Report> {
+async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::Result<Report> {
+    let wanted = command.coverage || command.coverage_threshold.is_some();
     let work = move || {
         let begin = Instant::now();
         let mut report = Report::default();
         let mut tester = Tester::new(limits);
+        let mut coverage = wanted.then(Coverage::default);
         for job in &plan.jobs {
-            report.add(run::suite(job, &mut tester));
+            report.add(run::suite(job, &mut tester, coverage.as_mut()));
         }
+        report.coverage = coverage.map(|coverage| coverage.policies());
         report.invalid = plan.invalid;
         report.duration = begin.elapsed();
         report
     };
     let ran = tokio::task::spawn_blocking(move || on_deep_stack(&limits, work)).await?;
     ran.context("the tests could not be run")
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let number: f64 = text.trim_end_matches('%').parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=100.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("must be from 0 to 100".to_owned())
+    }
 }
 
 fn limits(config: &Config) -> EvaluationLimits {

@@ -7,6 +7,7 @@
 
 pub mod case;
 pub mod compare;
+pub mod coverage;
 pub mod discover;
 pub mod error;
 pub mod filter;
@@ -20,6 +21,7 @@ mod table;
 
 pub use case::{Case, Expected, ExpectedError};
 pub use compare::{Difference, Said, differences};
+pub use coverage::{Coverage, PolicyCoverage};
 pub use discover::{Found, Source, find, find_policy};
 pub use error::SuiteError;
 pub use filter::Filter;

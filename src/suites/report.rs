@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::compare::{Difference, Said};
+use super::coverage::PolicyCoverage;
 use super::error::SuiteError;
 use crate::domain::trace::{FiredRule, InputRead};
 
@@ -23,6 +24,9 @@ pub struct Report {
     pub duration: Duration,
     /// Suites that were run.
     pub suites: Vec<SuiteReport>,
+    /// Lines of the policies, where they were wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Vec<PolicyCoverage>>,
     /// What is wrong with suites that were not run.
     #[serde(serialize_with = "problems")]
     pub invalid: Vec<SuiteError>,

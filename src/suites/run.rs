@@ -1,18 +1,21 @@
 //! Running cases on the engine, as a worker runs a policy.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::compare::{Said, differences};
+use super::coverage::Coverage;
 use super::plan::Job;
-use super::policy::Prepared;
+use super::policy::{PolicyUnderTest, Prepared};
 use super::report::{CaseReport, Outcome, SuiteReport};
+use crate::domain::trace::{FiredRule, InputRead};
 use crate::domain::{
     CheckRequest, FailMode, Identity, Policy, PolicyMode, PolicyOutcome, Scope, Severity, Status,
 };
-use crate::engine::{Check, Compiled, Entry, EvaluationLimits, Evaluator, PolicySet, stack_bytes};
+use crate::engine::{
+    self, Check, Compiled, Entry, EvaluationLimits, Evaluator, PolicySet, Trace, stack_bytes, trace,
+};
 
 /// Runs something on a thread whose stack is as deep as evaluations within these limits need.
 ///
@@ -45,11 +48,11 @@ impl Tester {
         Self { limits, evaluator: Evaluator::new(limits) }
     }
 
-    /// What a program says of a case.
-    pub fn ask(&mut self, name: &str, compiled: &Compiled, case: &Prepared) -> Said {
+    /// What a program says of a case. `rego` is the text that it was made of.
+    pub fn ask(&mut self, name: &str, compiled: &Compiled, rego: &str, case: &Prepared) -> Said {
         let failed = |error: String| Said { error: Some(error), ..Said::default() };
         let Value::Object(parameters) = &case.parameters else {
-            return failed("settings that are no object can't be evaluated".to_owned());
+            return self.trace(compiled, rego, case).into();
         };
         let policy = Policy {
             name: name.to_owned(),
@@ -84,44 +87,71 @@ impl Tester {
             .map_or_else(|| failed("the policy was not evaluated".to_owned()), Said::from)
     }
 
-    /// The limits of one evaluation.
+    /// What a program does with a case.
     #[must_use]
-    pub const fn limits(&self) -> &EvaluationLimits {
-        &self.limits
+    pub fn trace(&self, compiled: &Compiled, rego: &str, case: &Prepared) -> Trace {
+        trace(compiled, rego, &case.whole_input(), &self.limits)
     }
 }
 
 impl From<PolicyOutcome> for Said {
     fn from(outcome: PolicyOutcome) -> Self {
-        let set = |texts: Vec<String>| texts.into_iter().collect::<BTreeSet<_>>();
         Self {
             decision: outcome.verdict,
-            deny_reasons: set(outcome.deny_reasons),
-            warnings: set(outcome.warnings),
+            deny_reasons: outcome.deny_reasons.into_iter().collect(),
+            warnings: outcome.warnings.into_iter().collect(),
             error: outcome.error,
         }
     }
 }
 
-/// Runs the cases of one suite.
-pub fn suite(job: &Job, tester: &mut Tester) -> SuiteReport {
+impl From<Trace> for Said {
+    fn from(trace: Trace) -> Self {
+        Self {
+            decision: trace.verdict,
+            deny_reasons: trace.deny_reasons.into_iter().collect(),
+            warnings: trace.warnings.into_iter().collect(),
+            error: trace.error,
+        }
+    }
+}
+
+/// Runs the cases of one suite; also notes the lines that they go through, where these are wanted.
+pub fn suite(job: &Job, tester: &mut Tester, mut coverage: Option<&mut Coverage>) -> SuiteReport {
     let begin = Instant::now();
-    let cases = job
-        .cases
-        .iter()
-        .map(|case| {
-            let begin = Instant::now();
-            let said = tester.ask(&job.policy.name, &job.policy.compiled, case);
-            judged(case, said, begin.elapsed())
-        })
-        .collect();
+    let PolicyUnderTest { name, compiled, rego, file } = &job.policy;
+    let mut cases = Vec::with_capacity(job.cases.len());
+    for case in &job.cases {
+        let begin = Instant::now();
+        let said = tester.ask(name, compiled, rego, case);
+        let mut report = judged(case, said, begin.elapsed());
+        let failed = report.outcome == Outcome::Failed;
+        if failed || coverage.is_some() {
+            let trace = tester.trace(compiled, rego, case);
+            if let Some(coverage) = &mut coverage {
+                coverage.add(file, trace.lines.covered, trace.lines.coverable);
+            }
+            if failed {
+                explain(&mut report, trace.rules, trace.reads);
+            }
+        }
+        cases.push(report);
+    }
     SuiteReport {
         file: job.file.clone(),
-        policy: job.policy.name.clone(),
-        policy_file: Some(job.policy.file.clone()),
+        policy: name.clone(),
+        policy_file: Some(file.clone()),
         cases,
         duration: begin.elapsed(),
     }
+}
+
+/// Adds why the policy said what it said.
+fn explain(report: &mut CaseReport, rules: Vec<engine::FiredRule>, reads: Vec<engine::InputRead>) {
+    let rule = |r: engine::FiredRule| FiredRule { rule: r.rule, value: r.value, line: r.line };
+    let read = |r: engine::InputRead| InputRead { path: r.path, value: r.value, lines: r.lines };
+    report.rules = rules.into_iter().map(rule).collect();
+    report.reads = reads.into_iter().map(read).collect();
 }
 
 /// The report of a case of which this was said.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
-use crate::suites::{CaseReport, Difference, Outcome, Report, SuiteReport};
+use crate::suites::coverage::ranges;
+use crate::suites::{CaseReport, Difference, Outcome, PolicyCoverage, Report, SuiteReport};
 
 /// Reads of the input that are shown of one failed case.
 const MOST_READS: usize = 20;
@@ -122,6 +123,37 @@ fn difference(difference: &Difference) {
     };
     minus(&shown(&difference.expected), "  expected");
     plus(&shown(&difference.got), "  given");
+}
+
+/// The lines that the cases go through.
+pub(super) fn coverage(policies: &[PolicyCoverage], threshold: Option<f64>) {
+    print::line(format!("\n{}", styled(STRONG, "coverage")));
+    for policy in policies {
+        let enough = threshold.is_none_or(|threshold| policy.percent >= threshold);
+        let style = if !enough {
+            BAD
+        } else if policy.uncovered.is_empty() {
+            GOOD
+        } else {
+            WARN
+        };
+        let lines = counted(policy.coverable, "line", "lines");
+        let missing = if policy.uncovered.is_empty() {
+            String::new()
+        } else {
+            format!("  not covered: {}", ranges(&policy.uncovered))
+        };
+        print::line(format!(
+            "  {}  {} of {lines}  {}{missing}",
+            styled(style, format!("{:5.1}%", policy.percent)),
+            policy.covered,
+            styled(DIM, policy.file.display())
+        ));
+        if let (false, Some(threshold)) = (enough, threshold) {
+            let text = format!("below --coverage-threshold {threshold}");
+            print::line(format!("          {}", styled(BAD, text)));
+        }
+    }
 }
 
 /// The last line.
