@@ -79,7 +79,9 @@ struct File {
 /// unknown key, ends the reading.
 pub fn parse(file: &Path, text: &str, bounds: &RequestBounds) -> Result<Suite, Vec<SuiteError>> {
     let File { policy, defaults, tests, table, .. } =
-        serde_saphyr::from_str(text).map_err(|error| vec![unreadable(file, &error)])?;
+        // YAML 1.2: `no` and `n` are words, as in the name of a country or a model.
+        serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
+            .map_err(|error| vec![unreadable(file, &error)])?;
     let mut wrong = Vec::new();
     let mut written: Vec<(usize, Written)> =
         tests.into_iter().map(|case| (line(&case), case.value)).collect();
@@ -131,13 +133,16 @@ fn line<T>(spanned: &Spanned<T>) -> usize {
     usize::try_from(spanned.referenced.line()).unwrap_or_default()
 }
 
-/// The parser's complaint in one line; it shows the place, and the place is ours to show.
+/// The parser's complaint in one line, without the place, which is ours to show.
 fn unreadable(file: &Path, error: &serde_saphyr::Error) -> SuiteError {
     let number = |n: u64| usize::try_from(n).ok().filter(|n| *n > 0);
     let location = error.location();
+    let text = error.without_snippet().to_string();
+    let place = location.map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+    let message = place.map_or(text.clone(), |place| text.replace(&place, ""));
     SuiteError {
         line: location.and_then(|at| number(at.line())),
         column: location.and_then(|at| number(at.column())),
-        ..SuiteError::of(file, error.without_snippet().to_string())
+        ..SuiteError::of(file, message)
     }
 }
