@@ -180,14 +180,6 @@ pub(super) fn walk_expr<'a>(expr: &'a Ref<Expr>, mut visit: impl FnMut(Node<'a>)
     drain(vec![Node::Expr(expr)], &mut visit);
 }
 
-/// Visits a statement and everything in it.
-pub(super) fn walk_statement<'a>(
-    statement: &'a LiteralStmt,
-    mut visit: impl FnMut(Node<'a>) -> bool,
-) {
-    drain(vec![Node::Statement(statement)], &mut visit);
-}
-
 fn drain<'a>(mut pending: Vec<Node<'a>>, visit: &mut impl FnMut(Node<'a>) -> bool) {
     while let Some(node) = pending.pop() {
         if !visit(node) {

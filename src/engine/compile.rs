@@ -99,7 +99,12 @@ pub(super) fn parse(file: &str, rego: &str) -> Result<Ref<Module>, EngineError> 
     module.ok_or_else(|| EngineError::Parse(" nothing was read".to_owned()))
 }
 
-fn compile_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compiled, EngineError> {
+/// The same on this thread, whose stack must be large.
+pub(super) fn compile_here(
+    file: &str,
+    rego: &str,
+    limits: &CompileLimits,
+) -> Result<Compiled, EngineError> {
     if rego.len() > limits.bytes {
         return Err(EngineError::TooLarge { bytes: rego.len(), limit: limits.bytes });
     }
@@ -152,7 +157,7 @@ fn refusal(error: &impl std::fmt::Display) -> EngineError {
 
 /// regorus shows the place with the line of source, over several lines: kept, without the blank
 /// ones around.
-fn shown(error: &impl std::fmt::Display) -> String {
+pub(super) fn shown(error: &impl std::fmt::Display) -> String {
     error.to_string().trim_end().to_owned()
 }
 
