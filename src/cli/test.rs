@@ -171,8 +171,14 @@ async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::R
         for job in &plan.jobs {
             report.add(run::suite(job, &mut tester, coverage.as_mut()));
         }
-        report.coverage = coverage.map(|coverage| coverage.policies());
         report.invalid = plan.invalid;
+        for job in &plan.rego {
+            match job.report(&limits) {
+                Ok(suite) => report.add(suite),
+                Err(errors) => report.invalid.extend(errors),
+            }
+        }
+        report.coverage = coverage.map(|coverage| coverage.policies());
         report.duration = begin.elapsed();
         report
     };

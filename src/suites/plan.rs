@@ -10,6 +10,7 @@ use super::error::SuiteError;
 use super::filter::Filter;
 use super::format;
 use super::policy::{PolicyUnderTest, Prepared};
+use super::rego::RegoJob;
 use crate::contract::RequestBounds;
 use crate::engine::CompileLimits;
 
@@ -46,6 +47,8 @@ pub struct Job {
 pub struct Plan {
     /// Suites in YAML.
     pub jobs: Vec<Job>,
+    /// Suites in Rego.
+    pub rego: Vec<RegoJob>,
     /// What is wrong with the others.
     pub invalid: Vec<SuiteError>,
     /// Every file that was read or looked for.
@@ -73,10 +76,19 @@ impl Plan {
                     Ok(job) => plan.jobs.extend(Some(job).filter(|job| !job.cases.is_empty())),
                     Err(errors) => plan.invalid.extend(errors),
                 },
-                Source::Rego => (),
+                Source::Rego => {
+                    match RegoJob::read(&file, &reading.policies, reading.filter.as_ref()) {
+                        Ok(job) if job.names.is_empty() => (),
+                        Ok(job) => {
+                            plan.files.extend(job.modules.iter().map(|(file, _)| file.clone()));
+                            plan.rego.push(job);
+                        }
+                        Err(error) => plan.invalid.push(error),
+                    }
+                }
             }
         }
-        if plan.jobs.is_empty() && plan.invalid.is_empty() {
+        if plan.suites() == 0 && plan.invalid.is_empty() {
             let problem = "no test's name matches --filter; without it, `--json` lists the names";
             plan.invalid.push(SuiteError::of(Path::new(""), problem));
         }
@@ -111,18 +123,14 @@ impl Plan {
     /// Suites that can be run.
     #[must_use]
     pub fn suites(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() + self.rego.len()
     }
 
     /// Policies that they are about.
     #[must_use]
     pub fn policies(&self) -> usize {
-        self.jobs.iter().map(|job| &job.policy.file).collect::<BTreeSet<_>>().len()
-    }
-
-    /// Cases of all jobs.
-    #[must_use]
-    pub fn cases(&self) -> usize {
-        self.jobs.iter().map(|job| job.cases.len()).sum()
+        let of_cases = self.jobs.iter().map(|job| &job.policy.file);
+        let of_rules = self.rego.iter().flat_map(|job| job.modules.iter().skip(1));
+        of_cases.chain(of_rules.map(|(file, _)| file)).collect::<BTreeSet<_>>().len()
     }
 }

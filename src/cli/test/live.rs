@@ -32,6 +32,18 @@ pub(super) async fn run(config: &Config, which: Live, plan: Plan) -> anyhow::Res
             Err(error) => report.invalid.push(error),
         }
     }
+    // `test_` rules are run here: no worker runs them.
+    let limits = super::limits(config);
+    let tests: Vec<_> = tokio::task::spawn_blocking(move || {
+        plan.rego.iter().map(|job| job.report(&limits)).collect()
+    })
+    .await?;
+    for tests in tests {
+        match tests {
+            Ok(suite) => report.add(suite),
+            Err(errors) => report.invalid.extend(errors),
+        }
+    }
     report.duration = begin.elapsed();
     Ok(report)
 }
