@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::Exit;
 use crate::config::Config;
 use crate::contract::RequestBounds;
 use crate::engine::{CompileLimits, EvaluationLimits};
 use crate::suites::run::{self, Tester, on_deep_stack};
-use crate::suites::{Coverage, Filter, Plan, Reading, Report, junit};
+use crate::suites::{Coverage, Filter, Mutation, Plan, PolicyMutation, Reading, Report, junit};
 
 /// Where suites are by default.
 const SUITES: &str = "tests/policy_tests";
@@ -69,6 +70,9 @@ pub(crate) struct Test {
     /// Fail where fewer lines of any policy are covered; implies --coverage
     #[arg(long, value_name = "PERCENT", value_parser = percentage, conflicts_with = "live")]
     coverage_threshold: Option<f64>,
+    /// Change the policies in small ways, one at a time, and say which changes no test notices
+    #[arg(long, conflicts_with = "live")]
+    mutate: bool,
     /// Run again whenever a suite or a policy changes, until Ctrl-C
     #[arg(long, short)]
     watch: bool,
@@ -125,6 +129,7 @@ fn plan(command: &Test, config: &Config) -> anyhow::Result<Plan> {
             bytes: size(config.limits.policy_bytes),
             nesting: config.limits.policy_nesting,
         },
+        evaluation: limits(config),
         at: Utc::now(),
     }))
 }
@@ -147,6 +152,11 @@ async fn once(command: &Test, config: &Config, json: bool, plan: Plan) -> anyhow
         if let Some(coverage) = &report.coverage {
             show::coverage(coverage, command.coverage_threshold);
         }
+        if let Some(mutation) = &report.mutation {
+            show::mutation(mutation);
+        } else if command.mutate {
+            show::no_mutation();
+        }
         show::sum(&report);
     }
     let threshold = command.coverage_threshold.unwrap_or_default();
@@ -163,7 +173,8 @@ async fn once(command: &Test, config: &Config, json: bool, plan: Plan) -> anyhow
 /// Runs it on the engine in this process.
 async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::Result<Report> {
     let wanted = command.coverage || command.coverage_threshold.is_some();
-    let work = move || {
+    let mutate = command.mutate;
+    let work = move || -> std::io::Result<Report> {
         let begin = Instant::now();
         let mut report = Report::default();
         let mut tester = Tester::new(limits);
@@ -171,7 +182,7 @@ async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::R
         for job in &plan.jobs {
             report.add(run::suite(job, &mut tester, coverage.as_mut()));
         }
-        report.invalid = plan.invalid;
+        report.invalid.clone_from(&plan.invalid);
         for job in &plan.rego {
             match job.report(&limits) {
                 Ok(suite) => report.add(suite),
@@ -179,11 +190,28 @@ async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::R
             }
         }
         report.coverage = coverage.map(|coverage| coverage.policies());
+        // A test that fails already notices nothing.
+        if mutate && report.failed == 0 && report.invalid.is_empty() {
+            report.mutation = Some(mutation(&plan, &limits)?);
+        }
         report.duration = begin.elapsed();
-        report
+        Ok(report)
     };
     let ran = tokio::task::spawn_blocking(move || on_deep_stack(&limits, work)).await?;
-    ran.context("the tests could not be run")
+    ran.and_then(|report| report).context("the tests could not be run")
+}
+
+/// Runs the tests on mutants, with a bar on a terminal.
+fn mutation(plan: &Plan, limits: &EvaluationLimits) -> std::io::Result<Vec<PolicyMutation>> {
+    let mutation = Mutation::of(plan);
+    let count = u64::try_from(mutation.count()).unwrap_or(u64::MAX);
+    let bar = ProgressBar::new(count).with_message("mutants");
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {eta}") {
+        bar.set_style(style);
+    }
+    let found = mutation.run(limits, &|| bar.inc(1));
+    bar.finish_and_clear();
+    found
 }
 
 fn percentage(text: &str) -> Result<f64, String> {

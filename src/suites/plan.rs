@@ -12,7 +12,7 @@ use super::format;
 use super::policy::{PolicyUnderTest, Prepared};
 use super::rego::RegoJob;
 use crate::contract::RequestBounds;
-use crate::engine::CompileLimits;
+use crate::engine::{CompileLimits, EvaluationLimits};
 
 /// How suites are read.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Reading {
     pub bounds: RequestBounds,
     /// What a policy may be.
     pub limits: CompileLimits,
+    /// What an evaluation may cost.
+    pub evaluation: EvaluationLimits,
     /// The clock of cases that don't set `now`.
     pub at: DateTime<Utc>,
 }
@@ -110,7 +112,7 @@ impl Plan {
         self.files.insert(place.clone());
         let policy = match policies.get(&place) {
             Some(policy) => policy.clone(),
-            None => PolicyUnderTest::read(&place, &reading.limits).map_err(one)?,
+            None => PolicyUnderTest::read(&place, &reading.limits, &reading.evaluation)?,
         };
         policies.insert(place, policy.clone());
         let mut cases = policy.prepare(suite, reading.at)?;

@@ -10,7 +10,13 @@ use super::case::Case;
 use super::discover;
 use super::error::SuiteError;
 use super::format::Suite;
-use crate::engine::{CompileLimits, Compiled, compile, with_defaults};
+use crate::engine::{
+    CompileLimits, Compiled, EvaluationLimits, Finding, FindingSeverity, admit, compile,
+    with_defaults,
+};
+
+/// The code of a finding about a policy's own tests.
+const FAILED_TEST: &str = "test-failed";
 
 /// A policy, read and compiled.
 #[derive(Clone, Debug)]
@@ -47,24 +53,35 @@ impl Prepared {
 }
 
 impl PolicyUnderTest {
-    /// Reads and compiles a policy's file.
+    /// Reads a policy's file, and admits it as a store of policies would. Its own `test_` rules
+    /// may fail: they are tests too, and reported as such.
     ///
     /// # Errors
     /// Why it can't be read or is refused, and where.
-    pub fn read(file: &Path, limits: &CompileLimits) -> Result<Self, SuiteError> {
-        Self::new(file, discover::read(file)?.into(), limits)
-    }
-
-    /// Compiles a policy's text; the file is where it is from.
-    ///
-    /// # Errors
-    /// Why it is refused, and where.
-    pub fn new(file: &Path, rego: Arc<str>, limits: &CompileLimits) -> Result<Self, SuiteError> {
-        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let shown = file.file_name().map(|name| name.to_string_lossy().into_owned());
-        let compiled = compile(&shown.unwrap_or_default(), &rego, limits)
-            .map_err(|error| SuiteError::of(file, error.to_string()))?;
-        Ok(Self { name: name.unwrap_or_default(), file: file.to_owned(), rego, compiled })
+    pub fn read(
+        file: &Path,
+        limits: &CompileLimits,
+        evaluation: &EvaluationLimits,
+    ) -> Result<Self, Vec<SuiteError>> {
+        let rego = discover::read(file).map_err(|error| vec![error])?;
+        let shown = file.file_name().unwrap_or_default().to_string_lossy();
+        let compiled = match admit(&shown, &rego, limits, evaluation) {
+            Ok(admitted) => admitted.compiled,
+            Err(findings) => {
+                let refusals = findings.into_iter().filter(|finding| {
+                    finding.severity == FindingSeverity::Error && finding.code != FAILED_TEST
+                });
+                let refusals: Vec<SuiteError> =
+                    refusals.map(|finding| refusal(file, finding)).collect();
+                if !refusals.is_empty() {
+                    return Err(refusals);
+                }
+                compile(&shown, &rego, limits)
+                    .map_err(|error| vec![SuiteError::of(file, error.to_string())])?
+            }
+        };
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { name, file: file.to_owned(), rego: rego.into(), compiled })
     }
 
     /// Makes the cases of a suite ready. `at` is the clock of cases that don't set `now`.
@@ -108,4 +125,14 @@ impl PolicyUnderTest {
             other => Ok(other.clone()),
         }
     }
+}
+
+/// What stands in the way of a policy.
+pub(super) fn refusal(file: &Path, finding: Finding) -> SuiteError {
+    let message = if finding.help.is_empty() {
+        finding.message
+    } else {
+        format!("{}; {}", finding.message, finding.help)
+    };
+    SuiteError { line: finding.line, column: finding.column, ..SuiteError::of(file, message) }
 }

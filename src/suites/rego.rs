@@ -7,8 +7,9 @@ use std::time::Instant;
 use super::discover;
 use super::error::SuiteError;
 use super::filter::Filter;
+use super::policy::refusal;
 use super::report::{CaseReport, Outcome, SuiteReport};
-use crate::engine::{EvaluationLimits, RegoTest, rego_tests};
+use crate::engine::{EvaluationLimits, Finding, RegoTest, rego_tests};
 
 /// Files that are looked at in one folder.
 const MOST_FILES: usize = 10_000;
@@ -76,17 +77,9 @@ impl RegoJob {
             modules.iter().map(|(file, rego)| (file.display().to_string(), rego.clone())).collect();
         let own = self.file.display().to_string();
         let tests = rego_tests(&named, limits).map_err(|findings| {
-            let error = |finding: crate::engine::Finding| SuiteError {
-                line: finding.line,
-                column: finding.column,
-                ..SuiteError::of(
-                    Path::new(finding.file.as_deref().unwrap_or(&own)),
-                    if finding.help.is_empty() {
-                        finding.message
-                    } else {
-                        format!("{}; {}", finding.message, finding.help)
-                    },
-                )
+            let error = |finding: Finding| {
+                let file = finding.file.clone().unwrap_or_else(|| own.clone());
+                refusal(Path::new(&file), finding)
             };
             findings.into_iter().map(error).collect::<Vec<_>>()
         })?;

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::compare::{Difference, Said};
 use super::coverage::PolicyCoverage;
 use super::error::SuiteError;
+use super::mutation::PolicyMutation;
 use crate::domain::trace::{FiredRule, InputRead};
 
 /// A whole run.
@@ -27,6 +28,9 @@ pub struct Report {
     /// Lines of the policies, where they were wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Vec<PolicyCoverage>>,
+    /// What small changes of the policies the tests notice, where that was wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutation: Option<Vec<PolicyMutation>>,
     /// What is wrong with suites that were not run.
     #[serde(serialize_with = "problems")]
     pub invalid: Vec<SuiteError>,

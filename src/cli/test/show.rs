@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::cli::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
 use crate::suites::coverage::ranges;
-use crate::suites::{CaseReport, Difference, Outcome, PolicyCoverage, Report, SuiteReport};
+use crate::suites::{
+    CaseReport, Difference, Outcome, PolicyCoverage, PolicyMutation, Report, SuiteReport,
+};
 
 /// Reads of the input that are shown of one failed case.
 const MOST_READS: usize = 20;
@@ -154,6 +156,36 @@ pub(super) fn coverage(policies: &[PolicyCoverage], threshold: Option<f64>) {
             print::line(format!("          {}", styled(BAD, text)));
         }
     }
+}
+
+/// The changes that no test notices.
+pub(super) fn mutation(policies: &[PolicyMutation]) {
+    print::line(format!("\n{}", styled(STRONG, "mutation")));
+    for policy in policies {
+        let style = if policy.survivors.is_empty() { GOOD } else { WARN };
+        print::line(format!(
+            "  {}  {} of {} noticed  {}",
+            styled(style, format!("{:5.1}%", policy.percent)),
+            policy.caught,
+            counted(policy.mutants, "change", "changes"),
+            styled(DIM, policy.file.display())
+        ));
+        for survivor in &policy.survivors {
+            let place = format!("{}:{}:{}", policy.file.display(), survivor.line, survivor.column);
+            print::line(format!(
+                "    {}  {}  {}",
+                styled(WARN, "not noticed"),
+                survivor.description,
+                styled(DIM, place)
+            ));
+        }
+    }
+}
+
+/// Why there is no mutation.
+pub(super) fn no_mutation() {
+    let text = "no mutation: it begins where all tests pass";
+    print::line(format!("\n{}", styled(WARN, text)));
 }
 
 /// The last line.
