@@ -1,6 +1,8 @@
 //! OPA's `# METADATA` annotation of a package: title, description, severity and the JSON Schema of
 //! the parameters. Format: <https://www.openpolicyagent.org/docs/policy-language#metadata>.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +20,10 @@ pub struct Metadata {
     pub severity: Option<Severity>,
     /// JSON Schema of its parameters; an empty object where it has none.
     pub parameters: Map<String, Value>,
+    /// What each deny reason means and what to do about it, for whoever is denied.
+    pub reasons: BTreeMap<String, String>,
+    /// The same of each warning.
+    pub warnings: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -33,6 +39,8 @@ struct Annotations {
 struct Custom {
     severity: Option<Severity>,
     parameters: Map<String, Value>,
+    reasons: BTreeMap<String, String>,
+    warnings: BTreeMap<String, String>,
 }
 
 /// Reads the annotation that stands before the `package` line; a policy without one has none.
@@ -46,7 +54,13 @@ pub(super) fn read(rego: &str) -> Result<Metadata, EngineError> {
         description: annotations.description.trim().to_owned(),
         severity: annotations.custom.severity,
         parameters: annotations.custom.parameters,
+        reasons: trimmed(annotations.custom.reasons),
+        warnings: trimmed(annotations.custom.warnings),
     })
+}
+
+fn trimmed(texts: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    texts.into_iter().map(|(name, text)| (name, text.trim().to_owned())).collect()
 }
 
 /// The YAML of the last annotation before the package, with its first line's number.
@@ -82,13 +96,16 @@ mod tests {
         let metadata = read(
             "# A comment.\n\n# METADATA\n# title: Cost control\n# description: |\n#   Two\n#   lines.\n\
              # custom:\n#   severity: critical\n#   parameters:\n#     type: object\n#     properties:\n\
-             #       limit: {type: number, default: 1.5}\npackage a.b\n\n# METADATA\n# title: a rule\nallow := true\n",
+             #       limit: {type: number, default: 1.5}\n#   reasons:\n#     much: >-\n\
+             #       Spend\n#       less.\n#   warnings: {odd: Look twice.}\npackage a.b\n\n# METADATA\n# title: a rule\nallow := true\n",
         )
         .unwrap();
         assert_eq!(metadata.title, "Cost control");
         assert_eq!(metadata.description, "Two\nlines.");
         assert_eq!(metadata.severity, Some(Severity::Critical));
         assert_eq!(metadata.parameters["properties"]["limit"]["default"], 1.5);
+        assert_eq!(metadata.reasons["much"], "Spend less.");
+        assert_eq!(metadata.warnings["odd"], "Look twice.");
     }
 
     #[test]
