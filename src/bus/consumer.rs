@@ -30,6 +30,10 @@ const GROUP: &str = "active";
 /// The header by which the server names the client that is pinned.
 const PIN: &str = "Nats-Pin-Id";
 
+/// The headers of a message that says that a key of a bucket is gone: by a client's hand, or by the
+/// server's limits.
+const MARKERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
+
 /// What a consumer should be.
 #[derive(Clone, Debug)]
 pub struct ConsumerSettings {
@@ -64,6 +68,8 @@ pub struct Delivered {
     pub published: DateTime<Utc>,
     /// Whether it was delivered before, as far as the server remembers.
     pub redelivered: bool,
+    /// Whether it says that a key of a key-value bucket is gone, and has no value.
+    pub marker: bool,
     /// By which it is acknowledged.
     pub ticket: Ticket,
 }
@@ -75,6 +81,15 @@ pub enum Delivery {
     Pinned,
     /// A message.
     Message(Box<Delivered>),
+}
+
+/// How far a consumer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages that it has yet to deliver or to see acknowledged.
+    pub lag: u64,
+    /// Of every message up to this sequence is known what became of it: none of them comes again.
+    pub settled: u64,
 }
 
 /// A durable consumer, wherever it stands.
@@ -283,11 +298,11 @@ impl Session {
         }
     }
 
-    /// Messages that the consumer has yet to deliver or to see acknowledged.
+    /// How far the consumer has come.
     ///
     /// # Errors
     /// When the server doesn't answer, or the consumer is not the one this session began with.
-    pub async fn lag(&mut self) -> Result<u64, BusError> {
+    pub async fn progress(&mut self) -> Result<Progress, BusError> {
         let created = self.consumer.cached_info().created;
         let info = self
             .consumer
@@ -299,7 +314,10 @@ impl Session {
         }
         self.check_connection()?;
         let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
-        Ok(info.num_pending.saturating_add(unacknowledged))
+        Ok(Progress {
+            lag: info.num_pending.saturating_add(unacknowledged),
+            settled: info.ack_floor.stream_sequence,
+        })
     }
 
     fn check_connection(&self) -> Result<(), BusError> {
@@ -333,6 +351,7 @@ fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)>
     let message = message.message;
     let headers = message.headers.as_ref();
     let pin = headers.and_then(|headers| headers.get_last(PIN)).map(ToString::to_string);
+    let marker = headers.is_some_and(|headers| MARKERS.iter().any(|m| headers.get(*m).is_some()));
     Some((
         Delivered {
             subject: message.subject.to_string(),
@@ -340,6 +359,7 @@ fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)>
             sequence,
             published,
             redelivered,
+            marker,
             ticket: Ticket::new(message.reply?),
         },
         pin,

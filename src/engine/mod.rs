@@ -27,11 +27,11 @@ mod trace;
 mod variant;
 mod warm;
 
+pub use crate::domain::{Finding, FindingSeverity};
 pub use admit::{Admitted, admit};
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;
 pub use evaluate::{Check, EvaluationLimits, Evaluator, stack_bytes};
-pub use finding::{Finding, FindingSeverity};
 pub use metadata::Metadata;
 pub use mutants::{Mutant, mutants};
 pub use parameters::with_defaults;

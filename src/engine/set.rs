@@ -179,6 +179,13 @@ impl PolicySet {
         found
     }
 
+    /// The entries that apply to a check, as [`Self::applying`].
+    #[must_use]
+    pub fn applying_to(&self, identity: &Identity, package: Option<&str>) -> Vec<&Arc<Entry>> {
+        let found = self.applying(identity, package);
+        found.into_iter().filter_map(|index| self.entries.get(index)).collect()
+    }
+
     /// Whether a policy has this package.
     pub(super) fn has_package(&self, package: &str) -> bool {
         self.by_package.contains_key(package)

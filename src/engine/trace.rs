@@ -16,6 +16,7 @@ use super::probe::{Body, Noted, Probed};
 use super::reads;
 use super::warm::limited;
 use crate::domain::Verdict;
+pub use crate::domain::trace::{FiredRule, InputRead, LineCoverage};
 
 /// Instructions of a program with probes for each one without.
 const PROBED: usize = 5;
@@ -43,63 +44,6 @@ pub struct Trace {
     pub lines: LineCoverage,
     /// How long the evaluation took, in microseconds, without the tracing.
     pub duration_us: u64,
-}
-
-/// A definition whose body held.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct FiredRule {
-    /// Name of the rule, without its package.
-    pub rule: String,
-    /// What it gave: the value, or the member of a set, or the member of an object by its key. A
-    /// large one is described in words.
-    pub value: Value,
-    /// Line of the definition, from 1.
-    pub line: usize,
-}
-
-/// A member of the input that was read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct InputRead {
-    /// The member as Rego writes it, for example `input.budget.remaining_usd`.
-    pub path: String,
-    /// What the input holds there; nothing where it is undefined. A large value is described in
-    /// words.
-    pub value: Option<Value>,
-    /// Lines that read it, from 1.
-    pub lines: Vec<usize>,
-}
-
-/// Which lines of a policy ran.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct LineCoverage {
-    /// Lines that ran, from 1.
-    pub covered: BTreeSet<usize>,
-    /// Lines that could run; `covered` is part of them.
-    pub coverable: BTreeSet<usize>,
-}
-
-impl LineCoverage {
-    /// Adds what another run covered.
-    pub fn add(&mut self, other: &Self) {
-        self.covered.extend(&other.covered);
-        self.coverable.extend(&other.coverable);
-    }
-
-    /// Lines that could run and did not.
-    pub fn missed(&self) -> impl Iterator<Item = usize> {
-        self.coverable.difference(&self.covered).copied()
-    }
-
-    /// The covered share in percent; 100 where there is nothing to cover.
-    #[must_use]
-    pub fn percent(&self) -> f64 {
-        let count =
-            |lines: &BTreeSet<usize>| f64::from(u32::try_from(lines.len()).unwrap_or(u32::MAX));
-        if self.coverable.is_empty() {
-            return 100.0;
-        }
-        100.0 * count(&self.covered) / count(&self.coverable)
-    }
 }
 
 /// Evaluates a policy on a complete input (`parameters` and `usage` already in it) and says how it
@@ -165,7 +109,7 @@ fn trace_here(
         lines: LineCoverage { covered: noted.lines.clone(), coverable: probed.lines.clone() },
         duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
     };
-    match parse("policy.rego", rego) {
+    match parse("traced.rego", rego) {
         Ok(module) => describe(&mut trace, compiled, &module, rego, input, &noted),
         Err(error) => trace.error = trace.error.or(Some(error.to_string())),
     }

@@ -10,6 +10,8 @@ use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
 pub mod console;
+pub mod policies_diff;
+pub mod policies_folder;
 pub mod sink;
 pub mod worker;
 
@@ -52,4 +54,9 @@ pub fn instance_name(config: &Config) -> String {
     } else {
         config.instance.name.clone()
     }
+}
+
+/// A size as the number of bytes that this machine can hold.
+pub(crate) fn bytes(size: bytesize::ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::batch::{Batch, Item, Source};
 use super::desk::Desk;
 use super::in_flight::InFlight;
-use super::line::{Line, decode};
+use super::line::{Line, Origin};
 use crate::bus::consumer::{Consumer, Delivered, Delivery, Session};
 use crate::bus::{self, BusError, Connection, Subjects};
 use crate::roles::RoleContext;
@@ -24,8 +24,8 @@ use crate::runtime::metrics;
 use crate::runtime::retry::Retry;
 use crate::store::StreamPosition;
 
-/// How often the lag is asked for.
-const LAG: Duration = Duration::from_secs(5);
+/// How often the consumer's progress is asked for.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// When a batch is due, and how much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,13 @@ pub(super) struct Collector<R> {
     pub(super) context: RoleContext,
     pub(super) connection: Connection,
     pub(super) subjects: Subjects,
+    pub(super) origin: Origin,
     pub(super) consumer: Consumer,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) desk: Desk,
     pub(super) batches: mpsc::Sender<Batch<R>>,
+    /// Up to where it is known of every message what became of it.
+    pub(super) settled: watch::Sender<Option<StreamPosition>>,
     pub(super) health: Reporter,
     pub(super) limits: Limits,
     pub(super) pending: Pending<R>,
@@ -86,7 +89,7 @@ impl<R: Line> Collector<R> {
             match ended {
                 End::Stopped => break,
                 End::Lost(error) => {
-                    self.health.waiting(format!("NATS at {}: {error}", self.connection.url));
+                    self.health.waiting(self.waiting_for(&error));
                     self.pause(&mut retry).await;
                 }
             }
@@ -121,6 +124,17 @@ impl<R: Line> Collector<R> {
         Ok(Some(session))
     }
 
+    /// What health says while the stream can't be read.
+    fn waiting_for(&self, error: &BusError) -> String {
+        let url = &self.connection.url;
+        match error {
+            BusError::Stream { transient: true, .. } => {
+                format!("NATS at {url}: {error} ({})", self.origin.made_by)
+            }
+            _ => format!("NATS at {url}: {error}"),
+        }
+    }
+
     /// While it waits to try again, frozen batches still find their way to the inserter.
     async fn pause(&mut self, retry: &mut Retry) {
         let over = Instant::now() + retry.next_delay();
@@ -142,8 +156,8 @@ impl<R: Line> Collector<R> {
     async fn read(&mut self, session: &mut Session, retry: &mut Retry) -> End {
         let stop = self.context.stop.clone();
         let batches = self.batches.clone();
-        let mut lag = tokio::time::interval(LAG);
-        lag.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut progress = tokio::time::interval(PROGRESS);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.pending.is_due(&self.limits);
             let next_due = self.pending.next_due(&self.limits);
@@ -166,8 +180,8 @@ impl<R: Line> Collector<R> {
                     }
                 }
                 () = sleep_until(next_due), if !due => (),
-                _ = lag.tick() => {
-                    if let Err(error) = self.report_lag(session).await {
+                _ = progress.tick() => {
+                    if let Err(error) = self.report_progress(session).await {
                         return End::Lost(error);
                     }
                 }
@@ -185,8 +199,9 @@ impl<R: Line> Collector<R> {
         if !self.in_flight.take_in(at, message.ticket.clone()) {
             return;
         }
-        match decode::<R>(&message.payload, at) {
-            Ok(row) => self.pending.push(Item::new(row, message, self.limits.remembers)),
+        match R::read(&message, at) {
+            Ok(Some(row)) => self.pending.push(Item::new(row, message, self.limits.remembers)),
+            Ok(None) => self.in_flight.pass_over(at).await,
             Err(refusal) => {
                 let source = Source {
                     subject: message.subject,
@@ -198,10 +213,12 @@ impl<R: Line> Collector<R> {
         }
     }
 
-    async fn report_lag(&self, session: &mut Session) -> Result<(), BusError> {
-        let lag = session.lag().await?;
+    async fn report_progress(&self, session: &mut Session) -> Result<(), BusError> {
+        let progress = session.progress().await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::stream_lag(self.consumer.name()).set(lag as f64);
+        metrics::stream_lag(self.consumer.name()).set(progress.lag as f64);
+        let settled = StreamPosition { epoch: session.epoch, sequence: progress.settled };
+        self.settled.send_replace(Some(settled));
         Ok(())
     }
 }

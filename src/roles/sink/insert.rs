@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::batch::{Batch, Item, by_partition, token, unique};
 use super::desk::Desk;
+use super::gaps::{Suspects, jumps};
 use super::in_flight::InFlight;
 use super::line::{Line, Refusal};
 use super::observe::Observer;
@@ -21,7 +22,7 @@ use crate::config::Retention;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics::{self, BatchResult};
 use crate::runtime::retry::{Retry, RetryPolicy};
-use crate::store::{ErrorClass, Store, StoreError, StreamPosition};
+use crate::store::{ErrorClass, Store, StoreError, StreamPosition, VersionOf};
 
 /// Rows that ClickHouse may refuse one after the other without taking any in between, before it is taken
 /// to be the tables' fault and not the rows': then nothing more is put aside, and the sink waits.
@@ -40,6 +41,10 @@ pub(super) struct Inserter {
     pub(super) marks: Marks,
     /// Rows refused since one was taken.
     pub(super) refused_in_a_row: usize,
+    /// Up to where it is known of every message what became of it.
+    pub(super) settled: watch::Receiver<Option<StreamPosition>>,
+    /// Versions that may be missing.
+    pub(super) suspects: Suspects,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +78,16 @@ impl Inserter {
     pub(super) async fn run<R: Line>(mut self, mut batches: mpsc::Receiver<Batch<R>>) {
         // The tables are there, or we wouldn't be.
         self.health.ready();
-        while let Some(batch) = batches.recv().await {
-            self.settle(batch).await;
+        loop {
+            tokio::select! {
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.settle(batch).await,
+                    None => return,
+                },
+                Ok(()) = self.settled.changed(), if !self.suspects.is_empty() => {
+                    self.confirm_gaps::<R>().await;
+                }
+            }
         }
     }
 
@@ -87,6 +100,7 @@ impl Inserter {
         if self.must_look_up(&items) {
             items = self.without_stored(items).await;
         }
+        self.suspect_gaps(&items).await;
         let mut stored = 0;
         for part in by_partition(items) {
             let (rows, refused) = self.store_part(part).await;
@@ -150,6 +164,42 @@ impl Inserter {
         metrics::sink_duplicates(R::TABLE.name()).increment(count(stored.len()));
         items.retain(|item| !stored.contains(&item.row.id()));
         items
+    }
+
+    /// Takes note of the versions that the history lacks before these: a bucket keeps a number of
+    /// versions of each policy, and a sink that was away for longer never sees the others. What comes
+    /// again is stored already, and so is looked at once.
+    async fn suspect_gaps<R: Line>(&mut self, items: &[Item<R>]) {
+        let rows: Vec<&R> = items.iter().map(|item| &item.row).collect();
+        let versions = rows.iter().filter_map(|row| Some((row.version_of()?, row.position())));
+        let new: Vec<(VersionOf, StreamPosition)> = versions.collect();
+        if new.is_empty() {
+            return;
+        }
+        let mut retry = Retry::new(self.retry);
+        let known = loop {
+            match self.store.greatest_versions(&rows).await {
+                Ok(known) => break known,
+                Err(error) => self.wait_out(&error, &mut retry).await,
+            }
+        };
+        self.suspects.add(jumps(&known, &new));
+    }
+
+    /// Reports the versions that can't come any more.
+    async fn confirm_gaps<R: Line>(&mut self) {
+        let Some(settled) = *self.settled.borrow_and_update() else { return };
+        for gap in self.suspects.settled(settled) {
+            let mut retry = Retry::new(self.retry);
+            let stored = loop {
+                match self.store.count_versions(R::TABLE, &gap.of, gap.from..=gap.to).await {
+                    Ok(stored) => break stored,
+                    Err(error) => self.wait_out(&error, &mut retry).await,
+                }
+            };
+            self.health.ready();
+            gap.report(stored);
+        }
     }
 
     /// Stores the items of one partition. Gives back how many are in, and those that ClickHouse will
