@@ -10,10 +10,8 @@ use super::case::Case;
 use super::discover;
 use super::error::SuiteError;
 use super::format::Suite;
-use crate::engine::{
-    CompileLimits, Compiled, EvaluationLimits, Finding, FindingSeverity, admit, compile,
-    with_defaults,
-};
+use crate::domain::{Finding, FindingSeverity};
+use crate::engine::{CompileLimits, Compiled, EvaluationLimits, admit, compile, with_defaults};
 
 /// The code of a finding about a policy's own tests.
 const FAILED_TEST: &str = "test-failed";

@@ -9,7 +9,8 @@ use super::error::SuiteError;
 use super::filter::Filter;
 use super::policy::refusal;
 use super::report::{CaseReport, Outcome, SuiteReport};
-use crate::engine::{EvaluationLimits, Finding, RegoTest, rego_tests};
+use crate::domain::Finding;
+use crate::engine::{EvaluationLimits, RegoTest, rego_tests};
 
 /// Files that are looked at in one folder.
 const MOST_FILES: usize = 10_000;

@@ -9,12 +9,11 @@ use super::coverage::Coverage;
 use super::plan::Job;
 use super::policy::{PolicyUnderTest, Prepared};
 use super::report::{CaseReport, Outcome, SuiteReport};
-use crate::domain::trace::{FiredRule, InputRead};
 use crate::domain::{
     CheckRequest, FailMode, Identity, Policy, PolicyMode, PolicyOutcome, Scope, Severity, Status,
 };
 use crate::engine::{
-    self, Check, Compiled, Entry, EvaluationLimits, Evaluator, PolicySet, Trace, stack_bytes, trace,
+    Check, Compiled, Entry, EvaluationLimits, Evaluator, PolicySet, Trace, stack_bytes, trace,
 };
 
 /// Runs something on a thread whose stack is as deep as evaluations within these limits need.
@@ -132,7 +131,8 @@ pub fn suite(job: &Job, tester: &mut Tester, mut coverage: Option<&mut Coverage>
                 coverage.add(file, trace.lines.covered, trace.lines.coverable);
             }
             if failed {
-                explain(&mut report, trace.rules, trace.reads);
+                report.rules = trace.rules;
+                report.reads = trace.reads;
             }
         }
         cases.push(report);
@@ -144,14 +144,6 @@ pub fn suite(job: &Job, tester: &mut Tester, mut coverage: Option<&mut Coverage>
         cases,
         duration: begin.elapsed(),
     }
-}
-
-/// Adds why the policy said what it said.
-fn explain(report: &mut CaseReport, rules: Vec<engine::FiredRule>, reads: Vec<engine::InputRead>) {
-    let rule = |r: engine::FiredRule| FiredRule { rule: r.rule, value: r.value, line: r.line };
-    let read = |r: engine::InputRead| InputRead { path: r.path, value: r.value, lines: r.lines };
-    report.rules = rules.into_iter().map(rule).collect();
-    report.reads = reads.into_iter().map(read).collect();
 }
 
 /// The report of a case of which this was said.

@@ -74,7 +74,11 @@ async fn what_a_policy_must_not_say_is_a_failure() {
     let fleet = Fleet::new();
     let cases = [
         ("text", "allow := lower(input.action)", "`allow` must be true or false, not a string"),
-        ("numbers", "deny_reasons := [count(input.action)]", "`deny_reasons` must hold strings, not a number"),
+        (
+            "numbers",
+            "deny_reasons := [count(input.action)]",
+            "`deny_reasons` must hold strings, not a number",
+        ),
         ("word", "warnings := lower(input.action)", "must be a set, an array or an object"),
         (
             "long",
