@@ -68,8 +68,8 @@ fn budgets() {
     assert_eq!(
         shipped("cost_control", both, json!({})),
         [
-            "lower `estimated_cost` from 2 to at most 1",
-            "lower `estimated_cost_usd` from 3 to at most 1"
+            "lower `estimated_cost_usd` from 3 to at most 1",
+            "lower `estimated_cost` from 2 to at most 1"
         ]
     );
 }

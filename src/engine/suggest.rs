@@ -110,14 +110,19 @@ pub(super) fn candidates(
 ) -> Candidates {
     let lines = Lines::of(rego);
     let compared = compared(module, &lines, trace, input);
-    // In the order of the text: what is asked first is meant first.
-    let mut places: Vec<(Place, Vec<String>)> = Vec::new();
-    for read in reads::all(module, &lines) {
-        if trace.lines.covered.contains(&read.line)
-            && let Some(place) = origin.place(&read.path)
-        {
-            places
-                .extend(leaves(place, origin).into_iter().map(|place| (place, read.path.clone())));
+    // In the order of the text: what is asked first is meant first. What was not asked this time,
+    // because another condition failed before it, comes last.
+    let (ran, not_run): (Vec<_>, Vec<_>) = reads::all(module, &lines)
+        .into_iter()
+        .partition(|read| trace.lines.covered.contains(&read.line));
+    let mut places: Vec<(Place, Vec<String>, bool)> = Vec::new();
+    for (read, later) in ran.iter().map(|r| (r, false)).chain(not_run.iter().map(|r| (r, true))) {
+        let Some(place) = origin.place(&read.path) else { continue };
+        for place in leaves(place, origin) {
+            let known = places.iter().any(|(p, path, _)| *p == place && *path == read.path);
+            if places.len() < MOST && !known && origin.takes(&place) {
+                places.push((place, read.path.clone(), later));
+            }
         }
     }
     let mut found: Vec<(u8, bool, Candidate)> = Vec::new();
