@@ -18,8 +18,16 @@ const MOST_CHARACTERS: usize = 100;
 
 /// Shows suites, what failed in them, and what can't be run.
 pub(super) fn report(report: &Report, verbose: bool) {
+    let mut after_failures = false;
     for suite in &report.suites {
+        if after_failures {
+            print::line("");
+        }
         self::suite(suite, verbose);
+        after_failures = suite.cases.iter().any(|case| case.outcome == Outcome::Failed);
+    }
+    if after_failures && !report.invalid.is_empty() {
+        print::line("");
     }
     for error in &report.invalid {
         print::line(format!("{}  {error}", styled(BAD, "INVALID")));
@@ -90,7 +98,6 @@ fn failed(suite: &SuiteReport, case: &CaseReport) {
         let more = format!("           and {} more, see --json", case.reads.len() - MOST_READS);
         print::line(styled(DIM, more));
     }
-    print::line("");
 }
 
 /// What was expected and what came, as a diff.

@@ -198,11 +198,11 @@ fn invalid_suites_end_with_3_and_the_others_are_run() {
 
 #[test]
 fn a_failing_policy_fails_its_cases_unless_that_is_expected() {
-    let policy = "package lab.uploads\nallow := \"maybe\" if input.action == \"upload\"\n";
+    let policy = "package lab.uploads\nallow := input.context.answer\n";
     let suite = |expected: &str| {
         format!(
             "policy: uploads\ntests:\n  - name: n\n    action: upload\n    resource: r\n    \
-             expected: {{{expected}}}\n"
+             context: {{answer: maybe}}\n    expected: {{{expected}}}\n"
         )
     };
     let ask =
