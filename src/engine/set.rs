@@ -37,7 +37,6 @@ impl Entry {
     }
 
     /// Its program, or why there is none.
-    #[must_use]
     pub const fn compiled(&self) -> &Result<Compiled, String> {
         &self.compiled
     }
