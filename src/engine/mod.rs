@@ -29,6 +29,7 @@ mod trace;
 mod variant;
 mod warm;
 
+pub use crate::domain::trace::Change;
 pub use crate::domain::{Finding, FindingSeverity};
 pub use admit::{Admitted, admit};
 pub use compile::{CompileLimits, Compiled, compile};
@@ -38,6 +39,6 @@ pub use metadata::Metadata;
 pub use mutants::{Mutant, mutants};
 pub use parameters::with_defaults;
 pub use rego_tests::{RegoTest, rego_tests};
-pub use remedy::{Change, remedy};
+pub use remedy::remedy;
 pub use set::{Entry, PolicySet};
 pub use trace::{FiredRule, InputRead, LineCoverage, Trace, trace};

@@ -5,8 +5,6 @@
 //! is the system's own (parameters, usage, the time).
 
 use regorus::rvm::vm::RegoVM;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::compile::{Compiled, parse, with_stack};
@@ -16,20 +14,7 @@ use super::trace::Trace;
 use super::variant::Origin;
 use super::warm::limited;
 use crate::domain::Verdict;
-
-/// One change of a request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Change {
-    /// The member of the request, for example `context.estimated_cost_usd` or `resource.model`.
-    pub path: String,
-    /// What it is; nothing where it is missing.
-    pub from: Option<Value>,
-    /// What it would have to be; nothing where it would have to be left out, or where the policy
-    /// takes any other value: the text says which.
-    pub to: Option<Value>,
-    /// The change in words, for a person or an agent.
-    pub text: String,
-}
+pub(super) use crate::domain::trace::Change;
 
 /// The smallest change that makes this policy allow what it denied: one, or two together. Empty
 /// where none is found, where the policy didn't deny, or where its evaluation failed.

@@ -327,5 +327,10 @@ async fn the_recipes_about_changes_tell_the_truth() {
         told("version, changed_by, why, checks, denied_by_it, percent, usual_reasons", 21).await,
         ["(1,'alice','version 1',3,0,0,[])", "(2,'bob','version 2',2,1,50,['budget_exceeded'])"]
     );
+    assert!(told("name", 23).await.is_empty());
+    let late = json!({"updated_at": minutes(1)});
+    insert(&store, &[version(record("cost_control", id, 7, &late), at(FIRST, 7))]).await;
+    let missing = told("name, missing_from, missing_to, missing", 23).await;
+    assert_eq!(missing, ["('cost_control',3,6,4)"]);
     assert_eq!(told("mode, checks, not_enforced", 22).await, ["('off',2,2)", "('on',2,0)"]);
 }
