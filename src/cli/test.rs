@@ -183,6 +183,7 @@ async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::R
             report.add(run::suite(job, &mut tester, coverage.as_mut()));
         }
         report.invalid.clone_from(&plan.invalid);
+        report.hints.clone_from(&plan.hints);
         for job in &plan.rego {
             match job.report(&limits) {
                 Ok(suite) => report.add(suite),
@@ -201,17 +202,22 @@ async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::R
     ran.and_then(|report| report).context("the tests could not be run")
 }
 
-/// Runs the tests on mutants, with a bar on a terminal.
+/// Runs the tests on mutants.
 fn mutation(plan: &Plan, limits: &EvaluationLimits) -> std::io::Result<Vec<PolicyMutation>> {
     let mutation = Mutation::of(plan);
-    let count = u64::try_from(mutation.count()).unwrap_or(u64::MAX);
-    let bar = ProgressBar::new(count).with_message("mutants");
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {eta}") {
-        bar.set_style(style);
-    }
+    let bar = bar(mutation.count(), "mutants");
     let found = mutation.run(limits, &|| bar.inc(1));
     bar.finish_and_clear();
     found
+}
+
+/// How far long work is, where somebody watches.
+fn bar(count: usize, of: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(count).unwrap_or(u64::MAX)).with_message(of);
+    match ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 fn percentage(text: &str) -> Result<f64, String> {

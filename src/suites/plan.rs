@@ -53,6 +53,8 @@ pub struct Plan {
     pub rego: Vec<RegoJob>,
     /// What is wrong with the others.
     pub invalid: Vec<SuiteError>,
+    /// What the authors of the policies should look at.
+    pub hints: Vec<SuiteError>,
     /// Every file that was read or looked for.
     pub files: BTreeSet<PathBuf>,
 }
@@ -114,7 +116,9 @@ impl Plan {
             Some(policy) => policy.clone(),
             None => PolicyUnderTest::read(&place, &reading.limits, &reading.evaluation)?,
         };
-        policies.insert(place, policy.clone());
+        if policies.insert(place, policy.clone()).is_none() {
+            self.hints.extend(policy.hints.clone());
+        }
         let mut cases = policy.prepare(suite, reading.at)?;
         if let Some(filter) = &reading.filter {
             cases.retain(|case| filter.takes(&policy.name, &case.case.name));

@@ -27,6 +27,8 @@ pub struct PolicyUnderTest {
     pub rego: Arc<str>,
     /// Its program.
     pub compiled: Compiled,
+    /// What its author should look at.
+    pub hints: Vec<SuiteError>,
 }
 
 /// A case made ready: what the policy reads.
@@ -63,8 +65,12 @@ impl PolicyUnderTest {
     ) -> Result<Self, Vec<SuiteError>> {
         let rego = discover::read(file).map_err(|error| vec![error])?;
         let shown = file.file_name().unwrap_or_default().to_string_lossy();
+        let mut hints = Vec::new();
         let compiled = match admit(&shown, &rego, limits, evaluation) {
-            Ok(admitted) => admitted.compiled,
+            Ok(admitted) => {
+                hints = admitted.warnings.into_iter().map(|f| refusal(file, f)).collect();
+                admitted.compiled
+            }
             Err(findings) => {
                 let refusals = findings.into_iter().filter(|finding| {
                     finding.severity == FindingSeverity::Error && finding.code != FAILED_TEST
@@ -79,7 +85,7 @@ impl PolicyUnderTest {
             }
         };
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, file: file.to_owned(), rego: rego.into(), compiled })
+        Ok(Self { name, file: file.to_owned(), rego: rego.into(), compiled, hints })
     }
 
     /// Makes the cases of a suite ready. `at` is the clock of cases that don't set `now`.

@@ -31,6 +31,9 @@ pub struct Report {
     /// What small changes of the policies the tests notice, where that was wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutation: Option<Vec<PolicyMutation>>,
+    /// What the authors of the policies should look at; it fails nothing.
+    #[serde(serialize_with = "problems", skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<SuiteError>,
     /// What is wrong with suites that were not run.
     #[serde(serialize_with = "problems")]
     pub invalid: Vec<SuiteError>,

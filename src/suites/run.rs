@@ -118,7 +118,7 @@ impl From<Trace> for Said {
 /// Runs the cases of one suite; also notes the lines that they go through, where these are wanted.
 pub fn suite(job: &Job, tester: &mut Tester, mut coverage: Option<&mut Coverage>) -> SuiteReport {
     let begin = Instant::now();
-    let PolicyUnderTest { name, compiled, rego, file } = &job.policy;
+    let PolicyUnderTest { name, compiled, rego, file, .. } = &job.policy;
     let mut cases = Vec::with_capacity(job.cases.len());
     for case in &job.cases {
         let begin = Instant::now();

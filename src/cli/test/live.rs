@@ -26,12 +26,15 @@ pub(super) async fn run(config: &Config, which: Live, plan: Plan) -> anyhow::Res
     let connection = bus::connect_once(&config.nats, "test").await?;
     let subject = Subjects::new(&config.nats.subject_prefix).evaluate();
     let mut report = Report { invalid: plan.invalid, ..Report::default() };
+    let bar = super::bar(plan.jobs.iter().map(|job| job.cases.len()).sum(), "cases");
     for job in plan.jobs {
         match suite(&connection, &subject, which, &job).await? {
             Ok(suite) => report.add(suite),
             Err(error) => report.invalid.push(error),
         }
+        bar.inc(u64::try_from(job.cases.len()).unwrap_or(u64::MAX));
     }
+    bar.finish_and_clear();
     // `test_` rules are run here: no worker runs them.
     let limits = super::limits(config);
     let tests: Vec<_> = tokio::task::spawn_blocking(move || {

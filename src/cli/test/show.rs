@@ -26,8 +26,11 @@ pub(super) fn report(report: &Report, verbose: bool) {
         self::suite(suite, verbose);
         after_failures = suite.cases.iter().any(|case| case.outcome == Outcome::Failed);
     }
-    if after_failures && !report.invalid.is_empty() {
+    if after_failures && !(report.invalid.is_empty() && report.hints.is_empty()) {
         print::line("");
+    }
+    for hint in &report.hints {
+        print::line(format!("{}  {hint}", styled(WARN, "hint")));
     }
     for error in &report.invalid {
         print::line(format!("{}  {error}", styled(BAD, "INVALID")));

@@ -32,6 +32,9 @@ pub(super) async fn run(command: &Test, config: &Config, json: bool) -> anyhow::
         }
     })?;
     let mut watched = BTreeSet::new();
+    if let Some(missing) = command.paths.iter().find(|path| !path.exists()) {
+        anyhow::bail!("{} is not there, so it can't be watched", missing.display());
+    }
     loop {
         let plan = super::plan(command, config)?;
         // Before the run: what changes meanwhile is run again.

@@ -217,6 +217,17 @@ fn a_failing_policy_fails_its_cases_unless_that_is_expected() {
 }
 
 #[test]
+fn what_the_author_should_look_at_is_a_hint() {
+    let policy = "package lab.uploads\n\ndeny_reasons contains \"x\" if input.action == \"a\"\n";
+    let suite = "policy: uploads\ntests:\n  - {name: n, action: b, resource: r, expected: {decision: allow}}\n";
+    let said = test(suite, &[]).file("policies/uploads.rego", policy).run().ended_with(0);
+    assert!(said.out.contains("hint  policies/uploads.rego:3"), "{said:?}");
+    let report = test(suite, &["--json"]).file("policies/uploads.rego", policy).run().json();
+    assert!(report["hints"][0]["message"].as_str().unwrap().contains("allow"), "{report}");
+    assert!(run(SUITE, &["--json"]).json().get("hints").is_none());
+}
+
+#[test]
 fn a_filter_picks_by_text_or_pattern() {
     for (filter, count) in [
         ("limit", 3),
