@@ -35,7 +35,6 @@ pub(super) fn bound(program: &mut Program) {
     bounded.insert(Split::NAME, guard::<Split>);
     bounded.insert(Json::NAME, guard::<Json>);
     bounded.insert(JsonWith::NAME, guard::<JsonWith>);
-    bounded.insert(Walk::NAME, guard::<Walk>);
     for (info, function) in program.builtin_info_table.iter().zip(&mut program.resolved_builtins) {
         if let Some(guard) = bounded.get(info.name.as_str()) {
             guard(function);
@@ -191,15 +190,6 @@ impl Bounded for JsonWith {
     }
 }
 
-struct Walk;
-impl Bounded for Walk {
-    const NAME: &'static str = "walk";
-    fn size(args: &[Value]) -> usize {
-        // Every part comes with its path.
-        args.first().map_or(0, json_size).saturating_mul(4)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
@@ -245,7 +235,6 @@ mod tests {
             "d := count(sprintf(\"%999999999d\", [1]))".to_owned(),
             format!("a0 := \"x\"\n{shared}d := count(sprintf(\"%v\", [a59]))"),
             format!("a0 := \"x\"\n{shared}d := count(json.marshal(a59))"),
-            format!("a0 := \"x\"\n{shared}d := count([p | walk(a59, [p, _])])"),
             format!(
                 "a := concat(\"\", [x | some x in split(\"{x}\", \"\")])\n\
                  b := concat(\"\", [a | some x in split(\"{x}\", \"\")])\n\
@@ -271,7 +260,6 @@ mod tests {
             "concat(\",\", [\"a\", \"b\"]) == \"a,b\"",
             "split(\"a,b\", \",\") == [\"a\", \"b\"]",
             "json.marshal({\"a\": [1]}) == `{\"a\":[1]}`",
-            "count([p | walk({\"a\": [1]}, [p, _])]) == 3",
         ] {
             assert_eq!(
                 warns(&format!("warnings contains \"w\" if {call}")),
