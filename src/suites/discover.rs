@@ -53,8 +53,10 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Found>, SuiteError> {
                      .rego files with rules whose names begin with test_",
                 ));
             }
-        } else {
+        } else if kind.is_file() {
             found.push(Found { file: path.clone(), source: source_of(path)? });
+        } else {
+            return Err(SuiteError::of(path, "is neither a file nor a folder"));
         }
     }
     found.sort();
