@@ -7,11 +7,11 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done; for `check`: allowed.
     Ok,
-    /// Something failed.
+    /// Something failed; for `test`: a test failed.
     Failed,
     /// `check`: denied.
     Denied,
-    /// `check`: the worker could not read the request.
+    /// `check`: the worker could not read the request; `test`: a suite can't be run.
     Refused,
     /// Nobody answered: no worker, or no server.
     Unavailable,
@@ -45,9 +45,9 @@ impl From<Exit> for ExitCode {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0   done; for `check`: allowed
-  1   something failed
+  1   something failed; for `test`: a test failed, or too little is covered
   2   `check`: denied
-  3   `check`: the worker could not read the request
+  3   `check`: the worker could not read the request; `test`: a suite can't be run
   4   nobody answered: no worker, or no server
   64  the command line is wrong
   78  the configuration is wrong

@@ -10,6 +10,7 @@ mod migrate;
 mod print;
 mod serve;
 mod tail;
+mod test;
 mod up;
 
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ Examples:
     Audit(audit::Audit),
     /// Follow decisions and violations as they happen
     Tail(tail::Tail),
+    /// Test policies: suites of cases in YAML, and `test_` rules in Rego
+    Test(test::Test),
     /// Bring ClickHouse's tables up to date
     #[command(after_help = "\
 Examples:
@@ -139,6 +142,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Check(command) => check::run(command, &loaded.config, json).await,
             Command::Audit(command) => audit::run(command, &loaded.config, json).await,
             Command::Tail(command) => tail::run(command, &loaded.config, json).await,
+            Command::Test(command) => test::run(command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
             Command::Migrate => migrate::run(&loaded.config, json).await,
