@@ -30,6 +30,10 @@ const GROUP: &str = "active";
 /// The header by which the server names the client that is pinned.
 const PIN: &str = "Nats-Pin-Id";
 
+/// The headers of a message that says that a key of a bucket is gone: by a client's hand, or by the
+/// server's limits.
+const MARKERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
+
 /// What a consumer should be.
 #[derive(Clone, Debug)]
 pub struct ConsumerSettings {
@@ -64,6 +68,8 @@ pub struct Delivered {
     pub published: DateTime<Utc>,
     /// Whether it was delivered before, as far as the server remembers.
     pub redelivered: bool,
+    /// Whether it says that a key of a key-value bucket is gone, and has no value.
+    pub marker: bool,
     /// By which it is acknowledged.
     pub ticket: Ticket,
 }
@@ -333,6 +339,7 @@ fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)>
     let message = message.message;
     let headers = message.headers.as_ref();
     let pin = headers.and_then(|headers| headers.get_last(PIN)).map(ToString::to_string);
+    let marker = headers.is_some_and(|headers| MARKERS.iter().any(|m| headers.get(*m).is_some()));
     Some((
         Delivered {
             subject: message.subject.to_string(),
@@ -340,6 +347,7 @@ fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)>
             sequence,
             published,
             redelivered,
+            marker,
             ticket: Ticket::new(message.reply?),
         },
         pin,

@@ -137,6 +137,24 @@ impl Subjects {
     }
 }
 
+/// The stream of a key-value bucket.
+#[must_use]
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// A key of a key-value bucket; `>` for all.
+#[must_use]
+pub fn bucket_key(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
+}
+
+/// The key that a NATS subject of a key-value bucket names, if it is one.
+#[must_use]
+pub fn key_of(subject: &str) -> Option<&str> {
+    Some(subject.strip_prefix("$KV.")?.split_once('.')?.1)
+}
+
 /// Makes one token of a subject from any text. Letters, digits, `-` and `_` stay; any other byte
 /// becomes `%XX`, so that different texts never share a token and [`text`] reads it back. A text
 /// that would be too long keeps its beginning and ends in `%~` and a digest.
@@ -206,6 +224,16 @@ mod tests {
         assert_eq!(subjects.agent_of("policy.check.50%zz"), Some("50%zz".into()));
         assert_eq!(subjects.agent_of("policy.check"), None);
         assert_eq!(subjects.agent_of("policy.check.a.b"), None);
+    }
+
+    #[test]
+    fn the_subjects_of_a_bucket() {
+        assert_eq!(bucket_stream("policy_rules"), "KV_policy_rules");
+        assert_eq!(bucket_key("policy_rules", ">"), "$KV.policy_rules.>");
+        assert_eq!(key_of(&bucket_key("b", "cost")), Some("cost"));
+        assert_eq!(key_of("$KV.b.a.b"), Some("a.b"));
+        assert_eq!(key_of("policy.check"), None);
+        assert_eq!(key_of("$KV.b"), None);
     }
 
     #[test]

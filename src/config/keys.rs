@@ -94,6 +94,7 @@ const KEYS: &[Key] = &[
     key("policies.watch", Flag),
     key("policies.settle", Span),
     key("policies.max_policies", Count),
+    key("policies.bucket", Text),
     key("clickhouse.url", Url),
     key("clickhouse.database", Text),
     key("clickhouse.user", Text),

@@ -297,6 +297,8 @@ pub struct Policies {
     pub settle: Duration,
     /// Policies that the folder may hold.
     pub max_policies: usize,
+    /// Name of the key-value bucket that holds the policies.
+    pub bucket: String,
 }
 
 impl Default for Policies {
@@ -306,6 +308,7 @@ impl Default for Policies {
             watch: true,
             settle: Duration::from_millis(20),
             max_policies: 10_000,
+            bucket: "policy_rules".into(),
         }
     }
 }

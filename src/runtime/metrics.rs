@@ -184,6 +184,8 @@ metrics! {
     sink_duplicates: Counter(counter) "sluicegate_sink_duplicates_total" Count { table: &str };
     /// Events that can never be inserted, by reason.
     sink_dead_letters: Counter(counter) "sluicegate_sink_dead_letters_total" Count { reason: &str };
+    /// Versions of policies, or of the switch for enforcement, that had left the bucket before the sink read them.
+    policy_version_gaps: Counter(counter) "sluicegate_policy_version_gaps_total" Count;
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -291,7 +293,8 @@ fn start_at_zero() {
     CheckOutcome::ALL.iter().for_each(|outcome| checks(*outcome).increment(0));
     FailOpenReason::ALL.iter().for_each(|reason| fail_open(*reason).increment(0));
     ReloadResult::ALL.iter().for_each(|result| policy_reloads(*result).increment(0));
-    for counter in [audit_publish_failures(), audit_duplicates(), slow_consumer()] {
+    let more = [audit_publish_failures(), audit_duplicates(), slow_consumer()];
+    for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
     }
     build_info(env!("CARGO_PKG_VERSION")).set(1.0);
@@ -322,6 +325,7 @@ mod tests {
         sink_insert_duration("policy_decisions").record(1.0);
         sink_duplicates("policy_decisions").increment(1);
         sink_dead_letters("unparsable").increment(1);
+        policy_version_gaps().increment(1);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

@@ -64,7 +64,8 @@ impl Store {
         insert.end().await
     }
 
-    /// Which of these ids the table has, among rows of this span of time (both ends included).
+    /// Which of these ids the table has, among rows of this span of time (both ends included) where
+    /// the table is sorted by time.
     ///
     /// # Errors
     /// When ClickHouse fails.
@@ -79,11 +80,15 @@ impl Store {
             #[serde(with = "clickhouse::serde::uuid")]
             id: Uuid,
         }
+        let id = table.id_column();
+        let within = if table.is_by_time() {
+            "timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') \
+             AND timestamp <= fromUnixTimestamp64Micro({until:Int64}, 'UTC')"
+        } else {
+            "1"
+        };
         let sql = format!(
-            "SELECT DISTINCT id FROM {} \
-             WHERE timestamp >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') \
-               AND timestamp <= fromUnixTimestamp64Micro({{until:Int64}}, 'UTC') \
-               AND id IN {{ids:Array(UUID)}}",
+            "SELECT DISTINCT {id} AS id FROM {} WHERE {within} AND {id} IN {{ids:Array(UUID)}}",
             table.name()
         );
         let mut found = HashSet::new();
@@ -101,8 +106,8 @@ impl Store {
         Ok(found)
     }
 
-    /// The greatest stream sequence that the table has of this epoch, among rows since `since`:
-    /// `None` if it has none.
+    /// The greatest stream sequence that the table has of this epoch, among rows since `since` where
+    /// the table is sorted by time: `None` if it has none.
     ///
     /// # Errors
     /// When ClickHouse fails.
@@ -117,10 +122,14 @@ impl Store {
             rows: u64,
             greatest: u64,
         }
+        let within = if table.is_by_time() {
+            "timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+        } else {
+            "1"
+        };
         let sql = format!(
             "SELECT count() AS rows, max(stream_sequence) AS greatest FROM {} \
-             WHERE timestamp >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') \
-               AND stream_epoch = fromUnixTimestamp64Micro({{epoch:Int64}}, 'UTC')",
+             WHERE {within} AND stream_epoch = fromUnixTimestamp64Micro({{epoch:Int64}}, 'UTC')",
             table.name()
         );
         let query = self

@@ -9,7 +9,10 @@ mod migrate;
 mod query;
 mod retention;
 mod rows;
+mod rules;
 mod statements;
+mod stored;
+mod versions;
 
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
@@ -18,4 +21,7 @@ pub use query::{
     Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
 };
 pub use retention::{RetentionChange, apply_retention};
-pub use rows::{DecisionRow, StoredRow, StreamPosition, Table, ViolationRow};
+pub use rows::{DecisionRow, StoredRow, StreamPosition, Table, VersionOf, ViolationRow};
+pub use rules::{EnforcementRow, RuleRow};
+pub use stored::StoredDecision;
+pub use versions::MAX_VERSIONS;

@@ -19,6 +19,10 @@ pub enum Table {
     Decisions,
     /// `policy_violations`.
     Violations,
+    /// `policy_rules`.
+    Rules,
+    /// `policy_enforcement`.
+    Enforcement,
 }
 
 impl Table {
@@ -28,6 +32,8 @@ impl Table {
         match self {
             Self::Decisions => "policy_decisions",
             Self::Violations => "policy_violations",
+            Self::Rules => "policy_rules",
+            Self::Enforcement => "policy_enforcement",
         }
     }
 
@@ -37,7 +43,23 @@ impl Table {
         match self {
             Self::Decisions => "decisions",
             Self::Violations => "violations",
+            Self::Rules => "rules",
+            Self::Enforcement => "enforcement",
         }
+    }
+
+    /// The column of [`StoredRow::id`].
+    pub(super) const fn id_column(self) -> &'static str {
+        match self {
+            Self::Decisions | Self::Violations => "id",
+            Self::Rules | Self::Enforcement => "content_id",
+        }
+    }
+
+    /// Whether the column `timestamp` leads its sort key, so that a span of time bounds a question.
+    /// The others are small.
+    pub(super) const fn is_by_time(self) -> bool {
+        matches!(self, Self::Decisions | Self::Violations)
     }
 }
 
@@ -59,7 +81,7 @@ pub trait StoredRow: RowOwned + RowWrite + Clone + Send + Sync {
     /// Its identity: two rows of one id are one.
     fn id(&self) -> Uuid;
 
-    /// Its time, which leads the sort key and decides the partition.
+    /// Its time; where it leads the sort key, it decides the partition.
     fn timestamp(&self) -> DateTime<Utc>;
 
     /// Where its event stands.
@@ -69,6 +91,22 @@ pub trait StoredRow: RowOwned + RowWrite + Clone + Send + Sync {
     fn partition(&self) -> (i32, u32) {
         (self.timestamp().year(), self.timestamp().month())
     }
+
+    /// Which version of what it is; none where rows are no versions.
+    fn version_of(&self) -> Option<VersionOf> {
+        None
+    }
+}
+
+/// A version of something that counts its versions up by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionOf {
+    /// What it is a version of, whatever its name: versions of one history follow each other.
+    pub history: String,
+    /// Its name, which a later history may have again.
+    pub name: String,
+    /// The version.
+    pub version: u64,
 }
 
 /// A row of `policy_decisions`.
@@ -247,7 +285,7 @@ impl StoredRow for ViolationRow {
     }
 }
 
-fn storable(timestamp: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+pub(super) fn storable(timestamp: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
     if !YEARS.contains(&timestamp.year()) {
         return Err(StoreError::Row(format!(
             "the time {timestamp} is outside the years {} to {}",
@@ -260,7 +298,7 @@ fn storable(timestamp: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
         .ok_or_else(|| StoreError::Row(format!("the time {timestamp} has no microseconds")))
 }
 
-fn json(value: &impl Serialize) -> Result<String, StoreError> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Row(error.to_string()))
 }
 

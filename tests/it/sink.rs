@@ -7,6 +7,7 @@ mod flow;
 mod poison;
 mod processes;
 mod proxy;
+mod rules;
 mod sharing;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::kv;
 use async_nats::jetstream::message::PublishMessage;
 use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
@@ -87,6 +89,7 @@ pub(crate) async fn rig_on(clickhouse: &ClickHouse, change: impl FnOnce(&mut Con
         config,
     };
     rig.ensure_streams().await;
+    rig.bucket().await;
     rig
 }
 
@@ -97,6 +100,16 @@ impl Rig {
         let connection = bus::connect(&self.config.nats, "t", "t", retry, &health, &stop);
         let connection = connection.await.unwrap();
         bus::stream::ensure(&connection, &self.config.stream, &self.subjects).await.unwrap();
+    }
+
+    /// The bucket of policies, as a worker makes it.
+    pub(crate) async fn bucket(&self) -> kv::Store {
+        let config = kv::Config {
+            bucket: self.config.policies.bucket.clone(),
+            history: 64,
+            ..kv::Config::default()
+        };
+        self.jetstream.create_key_value(config).await.unwrap()
     }
 
     pub(crate) fn sink(&self) -> Running {
@@ -172,7 +185,11 @@ impl Rig {
     }
 
     async fn info(&self, table: &str) -> Option<jetstream::consumer::Info> {
-        let stream = self.jetstream.get_stream(&self.config.stream.name).await.ok()?;
+        let stream = match table {
+            "rules" | "enforcement" => format!("KV_{}", self.config.policies.bucket),
+            _ => self.config.stream.name.clone(),
+        };
+        let stream = self.jetstream.get_stream(stream).await.ok()?;
         let name = format!("{}-{table}", self.config.sink.consumer);
         stream.consumer_info(name).await.ok()
     }
@@ -214,15 +231,21 @@ impl Running {
 }
 
 /// Holds every sink that is watched at the point between insert and acknowledgement, for ever.
-#[derive(Default)]
 pub(crate) struct Hold {
+    table: Table,
     reached: tokio::sync::Notify,
+}
+
+impl Hold {
+    pub(crate) fn at(table: Table) -> Self {
+        Self { table, reached: tokio::sync::Notify::new() }
+    }
 }
 
 impl Observer for Hold {
     fn inserted(&self, table: Table, rows: usize) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if table == Table::Decisions && rows > 0 {
+            if table == self.table && rows > 0 {
                 self.reached.notify_one();
                 std::future::pending::<()>().await;
             }

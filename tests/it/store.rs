@@ -1,6 +1,8 @@
 //! The store over ClickHouse's real engine.
 
 mod rows;
+mod versions;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -89,7 +91,8 @@ async fn migrations_apply_once_and_again_change_nothing() {
                   WHERE database = currentDatabase()";
     assert_eq!(
         text(&outside(&config), tables).await,
-        "decisions policy_decisions policy_rules policy_violations schema_migrations violations"
+        "decisions enforcement_changes policy_changes policy_decisions policy_enforcement \
+         policy_rules policy_versions policy_violations schema_migrations violations"
     );
 }
 

@@ -91,6 +91,8 @@ fn config_of(
     config.nats.subject_prefix = Subjects::new(&config.nats.subject_prefix).bench(name);
     config.stream.name = format!("{STREAM_PREFIX}{name}");
     config.stream.dead_letter_name = format!("{STREAM_PREFIX}{name}-deadletter");
+    // A bucket that isn't there: the sink must leave no consumer at the real one.
+    config.policies.bucket = format!("{STREAM_PREFIX}{name}-policies");
     config.stream.max_bytes = ByteSize::b(event.saturating_mul(command.rows) + (8 << 20));
     config.stream.dead_letter_max_bytes = ByteSize::mib(8);
     config.clickhouse.database = format!("{DATABASE_PREFIX}{name}");

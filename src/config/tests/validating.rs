@@ -45,6 +45,7 @@ fn names_that_others_must_accept() {
         ("stream.name=", "stream.name"),
         ("stream.dead_letter_name=a/b", "stream.dead_letter_name"),
         ("stream.dead_letter_name=POLICY_AUDIT", "both"),
+        ("policies.bucket=a.b", "policies.bucket"),
         ("sink.consumer=a>", "sink.consumer"),
         ("nats.reply_prefixes=", "nats.reply_prefixes"),
         ("nats.reply_prefixes=_INBOX", "nats.reply_prefixes"),

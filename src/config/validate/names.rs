@@ -15,6 +15,7 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
         ("nats.queue_group", &c.nats.queue_group),
         ("stream.name", &c.stream.name),
         ("stream.dead_letter_name", &c.stream.dead_letter_name),
+        ("policies.bucket", &c.policies.bucket),
         ("sink.consumer", &c.sink.consumer),
     ] {
         findings.require(

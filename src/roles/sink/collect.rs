@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::batch::{Batch, Item, Source};
 use super::desk::Desk;
 use super::in_flight::InFlight;
-use super::line::{Line, decode};
+use super::line::{Line, Origin};
 use crate::bus::consumer::{Consumer, Delivered, Delivery, Session};
 use crate::bus::{self, BusError, Connection, Subjects};
 use crate::roles::RoleContext;
@@ -42,6 +42,7 @@ pub(super) struct Collector<R> {
     pub(super) context: RoleContext,
     pub(super) connection: Connection,
     pub(super) subjects: Subjects,
+    pub(super) origin: Origin,
     pub(super) consumer: Consumer,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) desk: Desk,
@@ -86,7 +87,7 @@ impl<R: Line> Collector<R> {
             match ended {
                 End::Stopped => break,
                 End::Lost(error) => {
-                    self.health.waiting(format!("NATS at {}: {error}", self.connection.url));
+                    self.health.waiting(self.waiting_for(&error));
                     self.pause(&mut retry).await;
                 }
             }
@@ -119,6 +120,17 @@ impl<R: Line> Collector<R> {
             "sink reads the stream, or stands by while another one does"
         );
         Ok(Some(session))
+    }
+
+    /// What health says while the stream can't be read.
+    fn waiting_for(&self, error: &BusError) -> String {
+        let url = &self.connection.url;
+        match error {
+            BusError::Stream { transient: true, .. } => {
+                format!("NATS at {url}: {error} ({})", self.origin.made_by)
+            }
+            _ => format!("NATS at {url}: {error}"),
+        }
     }
 
     /// While it waits to try again, frozen batches still find their way to the inserter.
@@ -185,8 +197,9 @@ impl<R: Line> Collector<R> {
         if !self.in_flight.take_in(at, message.ticket.clone()) {
             return;
         }
-        match decode::<R>(&message.payload, at) {
-            Ok(row) => self.pending.push(Item::new(row, message, self.limits.remembers)),
+        match R::read(&message, at) {
+            Ok(Some(row)) => self.pending.push(Item::new(row, message, self.limits.remembers)),
+            Ok(None) => self.in_flight.pass_over(at).await,
             Err(refusal) => {
                 let source = Source {
                     subject: message.subject,

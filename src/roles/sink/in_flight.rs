@@ -82,6 +82,16 @@ impl InFlight {
         }
     }
 
+    /// Acknowledges a message that is none of ours. Not confirmed: should it come again, it is passed
+    /// over again.
+    pub(super) async fn pass_over(&self, position: StreamPosition) {
+        for ticket in self.give_up(&[position]) {
+            if let Err(error) = self.acks.done(&ticket).await {
+                tracing::debug!(%error, "could not acknowledge");
+            }
+        }
+    }
+
     /// Takes an event from the stream's care: it is kept elsewhere.
     pub(super) async fn put_aside(&self, position: StreamPosition) {
         for ticket in self.give_up(&[position]) {

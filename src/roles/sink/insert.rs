@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, Item, by_partition, token, unique};
 use super::desk::Desk;
+use super::gaps::{Gap, gaps};
 use super::in_flight::InFlight;
 use super::line::{Line, Refusal};
 use super::observe::Observer;
@@ -21,7 +22,7 @@ use crate::config::Retention;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics::{self, BatchResult};
 use crate::runtime::retry::{Retry, RetryPolicy};
-use crate::store::{ErrorClass, Store, StoreError, StreamPosition};
+use crate::store::{ErrorClass, Store, StoreError, StreamPosition, VersionOf};
 
 /// Rows that ClickHouse may refuse one after the other without taking any in between, before it is taken
 /// to be the tables' fault and not the rows': then nothing more is put aside, and the sink waits.
@@ -87,6 +88,7 @@ impl Inserter {
         if self.must_look_up(&items) {
             items = self.without_stored(items).await;
         }
+        let missing = self.missing_versions(&items).await;
         let mut stored = 0;
         for part in by_partition(items) {
             let (rows, refused) = self.store_part(part).await;
@@ -97,6 +99,8 @@ impl Inserter {
                 self.desk.take(item.source, at, refusal).await;
             }
         }
+        // Said once: what comes again is stored, and no news any more.
+        missing.iter().for_each(Gap::report);
         self.observer.inserted(R::TABLE, stored).await;
         self.in_flight.acknowledge(&positions).await;
         self.marks.raise(&positions);
@@ -150,6 +154,23 @@ impl Inserter {
         metrics::sink_duplicates(R::TABLE.name()).increment(count(stored.len()));
         items.retain(|item| !stored.contains(&item.row.id()));
         items
+    }
+
+    /// The versions that the history lacks before these: a bucket keeps a number of versions of each
+    /// policy, and a sink that was away for longer never sees the others.
+    async fn missing_versions<R: Line>(&self, items: &[Item<R>]) -> Vec<Gap> {
+        let rows: Vec<&R> = items.iter().map(|item| &item.row).collect();
+        let new: Vec<VersionOf> = rows.iter().filter_map(|row| row.version_of()).collect();
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let mut retry = Retry::new(self.retry);
+        loop {
+            match self.store.greatest_versions(&rows).await {
+                Ok(known) => return gaps(&known, &new),
+                Err(error) => self.wait_out(&error, &mut retry).await,
+            }
+        }
     }
 
     /// Stores the items of one partition. Gives back how many are in, and those that ClickHouse will

@@ -1,57 +1,64 @@
-//! From an event's bytes to a row, for each of the tables.
+//! From a message to a row, for each of the tables.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::bus::Subjects;
+use crate::bus::consumer::Delivered;
+use crate::config::Config;
 use crate::contract::{DecisionEvent, EVENT_SCHEMA, ViolationEvent};
 use crate::store::{DecisionRow, StoreError, StoredRow, StreamPosition, ViolationRow};
 
-/// A kind of row that the sink makes from a kind of event.
+/// A kind of row that the sink makes from messages of a stream.
 pub(super) trait Line: StoredRow {
-    /// The event.
-    type Event: DeserializeOwned;
+    /// Where its messages are.
+    fn origin(config: &Config, subjects: &Subjects) -> Origin;
 
-    /// The NATS subjects of the events.
-    fn filter(subjects: &Subjects) -> String;
+    /// The row of a message; `None` for a message that is meant for no row of this kind.
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal>;
+}
 
-    /// The version of an event's shape.
-    fn schema(event: &Self::Event) -> u32;
-
-    /// The row of an event.
-    fn row(event: Self::Event, at: StreamPosition) -> Result<Self, StoreError>;
+/// Where the messages of a kind of row are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The stream.
+    pub(super) stream: String,
+    /// Their NATS subjects.
+    pub(super) filter: String,
+    /// Who makes the stream, for people who wait for it.
+    pub(super) made_by: &'static str,
 }
 
 impl Line for DecisionRow {
-    type Event = DecisionEvent;
-
-    fn filter(subjects: &Subjects) -> String {
-        subjects.decisions()
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.decisions())
     }
 
-    fn schema(event: &DecisionEvent) -> u32 {
-        event.schema
-    }
-
-    fn row(event: DecisionEvent, at: StreamPosition) -> Result<Self, StoreError> {
-        Self::new(event, at)
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        read_event(&message.payload, |event: &DecisionEvent| event.schema)
+            .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
+            .map(Some)
     }
 }
 
 impl Line for ViolationRow {
-    type Event = ViolationEvent;
-
-    fn filter(subjects: &Subjects) -> String {
-        subjects.violations()
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.violations())
     }
 
-    fn schema(event: &ViolationEvent) -> u32 {
-        event.schema
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        read_event(&message.payload, |event: &ViolationEvent| event.schema)
+            .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
+            .map(Some)
     }
+}
 
-    fn row(event: ViolationEvent, at: StreamPosition) -> Result<Self, StoreError> {
-        Self::new(event, at)
+fn audit(config: &Config, filter: String) -> Origin {
+    Origin {
+        stream: config.stream.name.clone(),
+        filter,
+        made_by: "the audit stream, which workers and sinks make",
     }
 }
 
@@ -65,8 +72,23 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    const fn new(reason: &'static str, detail: String) -> Self {
+    pub(super) const fn new(reason: &'static str, detail: String) -> Self {
         Self { reason, detail }
+    }
+
+    /// No table can hold what it says.
+    pub(super) fn unstorable(error: &StoreError) -> Self {
+        Self::new("unstorable", error.to_string())
+    }
+
+    /// The body is not what it should be: `otherwise` where it is JSON at least.
+    pub(super) fn unreadable(error: &serde_json::Error, otherwise: &'static str) -> Self {
+        let reason = match error.classify() {
+            Category::Eof => "truncated",
+            Category::Syntax | Category::Io => "not_json",
+            Category::Data => otherwise,
+        };
+        Self::new(reason, error.to_string())
     }
 
     /// ClickHouse doesn't take the row.
@@ -75,14 +97,16 @@ impl Refusal {
     }
 }
 
-/// Reads an event and makes its row.
-pub(super) fn decode<R: Line>(payload: &[u8], at: StreamPosition) -> Result<R, Refusal> {
-    let event: R::Event = serde_json::from_slice(payload).map_err(|error| why(payload, &error))?;
-    let schema = R::schema(&event);
-    if schema > EVENT_SCHEMA {
-        return Err(newer(schema));
+/// Reads an event.
+fn read_event<E: DeserializeOwned>(
+    payload: &[u8],
+    schema: impl Fn(&E) -> u32,
+) -> Result<E, Refusal> {
+    let event: E = serde_json::from_slice(payload).map_err(|error| why(payload, &error))?;
+    match schema(&event) {
+        schema if schema > EVENT_SCHEMA => Err(newer(schema)),
+        _ => Ok(event),
     }
-    R::row(event, at).map_err(|error| Refusal::new("unstorable", error.to_string()))
 }
 
 /// What is wrong with an event that can't be read. An event of a newer shape may well look broken:
@@ -92,14 +116,9 @@ fn why(payload: &[u8], error: &serde_json::Error) -> Refusal {
     struct Version {
         schema: u32,
     }
-    let detail = error.to_string();
-    match error.classify() {
-        Category::Eof => Refusal::new("truncated", detail),
-        Category::Syntax | Category::Io => Refusal::new("not_json", detail),
-        Category::Data => match serde_json::from_slice::<Version>(payload) {
-            Ok(Version { schema }) if schema > EVENT_SCHEMA => newer(schema),
-            _ => Refusal::new("not_an_event", detail),
-        },
+    match serde_json::from_slice::<Version>(payload) {
+        Ok(Version { schema }) if schema > EVENT_SCHEMA && error.is_data() => newer(schema),
+        _ => Refusal::unreadable(error, "not_an_event"),
     }
 }
 
@@ -132,7 +151,12 @@ mod tests {
 
     fn reason(payload: &[u8]) -> Result<DecisionRow, &'static str> {
         let at = StreamPosition { epoch: chrono::DateTime::UNIX_EPOCH, sequence: 7 };
-        decode::<DecisionRow>(payload, at).map_err(|refusal| refusal.reason)
+        let event = read_event(payload, |event: &DecisionEvent| event.schema);
+        event
+            .and_then(|event| {
+                DecisionRow::new(event, at).map_err(|error| Refusal::unstorable(&error))
+            })
+            .map_err(|refusal| refusal.reason)
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The sink: carries the events of the audit stream to ClickHouse, each exactly once.
+//! The sink: carries the events of the audit stream, and the versions of policies and of the switch for
+//! enforcement from their bucket, to ClickHouse, each exactly once.
 //!
 //! Each table has a line of its own: a consumer, a collector that gathers rows into batches, an inserter
 //! that stores them, and a desk where events go that can never be stored. Nothing is acknowledged before
@@ -8,11 +9,13 @@
 mod batch;
 mod collect;
 mod desk;
+mod gaps;
 mod in_flight;
 mod insert;
 mod line;
 mod observe;
 mod prepare;
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +31,18 @@ use self::collect::{Collector, Limits, Pending};
 use self::desk::{Clerk, Desk};
 use self::in_flight::InFlight;
 use self::insert::{Inserter, Marks, Settings};
-use self::line::Line;
+use self::line::{Line, Origin};
 use super::RoleContext;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Subjects};
 use crate::config::Config;
 use crate::runtime::metrics;
-use crate::store::{DecisionRow, Store, StoreError, ViolationRow};
+use crate::store::{DecisionRow, EnforcementRow, RuleRow, Store, StoreError, ViolationRow};
 
 /// The parts of the health that are ready once the stream is read, or another sink reads it.
-pub const PARTS: [&str; 2] = ["sink-decisions", "sink-violations"];
+pub const PARTS: [&str; 4] =
+    ["sink-decisions", "sink-violations", "sink-rules", "sink-enforcement"];
 
 /// How often the state of the stream is asked for.
 const STREAM_STATE: Duration = Duration::from_secs(5);
@@ -110,7 +114,9 @@ pub async fn run_observed(
     let mut lines = JoinSet::new();
     let parts = Parts { context: context.clone(), connection, store, observer };
     lines.spawn(parts.clone().line::<DecisionRow>());
-    lines.spawn(parts.line::<ViolationRow>());
+    lines.spawn(parts.clone().line::<ViolationRow>());
+    lines.spawn(parts.clone().line::<RuleRow>());
+    lines.spawn(parts.line::<EnforcementRow>());
     let ended = async {
         while let Some(ended) = lines.join_next().await {
             ended??;
@@ -173,7 +179,9 @@ impl Parts {
         let part = |what: &str| context.health.part(format!("{what}-{label}"));
 
         let subjects = Subjects::new(&config.nats.subject_prefix);
-        let settings = consumer_settings(&config, label, R::filter(&subjects));
+        let origin = R::origin(&config, &subjects);
+        let largest = bytes(config.stream.max_message_size).max(connection.max_payload());
+        let settings = consumer_settings(&config, label, &origin, largest);
         let consumer = Consumer::new(&connection, settings);
         let acks = consumer.acks(config.nats.request_timeout);
         let in_flight = Arc::new(InFlight::new(acks, config.sink.ack_wait));
@@ -181,7 +189,7 @@ impl Parts {
         let (batches, collected) = mpsc::channel(1);
 
         let clerk = Clerk {
-            dead_letters: DeadLetters::new(&connection, subjects.clone(), &config.stream.name),
+            dead_letters: DeadLetters::new(&connection, subjects.clone(), &origin.stream),
             in_flight: Arc::clone(&in_flight),
             health: part("dead-letters"),
             retry: context.retry(),
@@ -201,6 +209,7 @@ impl Parts {
         let collector = Collector {
             connection,
             subjects,
+            origin,
             consumer,
             in_flight: Arc::clone(&in_flight),
             desk,
@@ -225,12 +234,16 @@ impl Parts {
     }
 }
 
-fn consumer_settings(config: &Config, label: &str, filter: String) -> ConsumerSettings {
-    let largest = bytes(config.stream.max_message_size);
+fn consumer_settings(
+    config: &Config,
+    label: &str,
+    origin: &Origin,
+    largest: usize,
+) -> ConsumerSettings {
     ConsumerSettings {
-        stream: config.stream.name.clone(),
+        stream: origin.stream.clone(),
         name: format!("{}-{label}", config.sink.consumer),
-        filter,
+        filter: origin.filter.clone(),
         ack_wait: config.sink.ack_wait,
         // One batch is inserted, one is frozen behind it, two are gathered.
         max_ack_pending: config.sink.batch_rows.saturating_mul(4),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
+use sluicegate::store::Table;
 
 use super::proxy::Proxy;
 use super::{Hold, rig, rig_on};
@@ -16,7 +17,7 @@ async fn a_sink_killed_between_insert_and_acknowledgement() {
     let rig = rig().await;
     let ids = rig.decisions(130).await;
     for round in 1..=2_u64 {
-        let hold = Arc::new(Hold::default());
+        let hold = Arc::new(Hold::at(Table::Decisions));
         let sink = rig.observed(Arc::clone(&hold) as _);
         tokio::time::timeout(Duration::from_secs(30), hold.reached.notified()).await.unwrap();
         sink.killed().await;
