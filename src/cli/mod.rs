@@ -6,7 +6,9 @@ mod bench;
 mod check;
 mod config;
 mod enforcement;
+mod eval;
 mod exit;
+mod explain;
 mod findings;
 mod health;
 mod migrate;
@@ -15,6 +17,7 @@ mod print;
 mod request;
 mod serve;
 mod tail;
+mod trace;
 mod up;
 mod words;
 
@@ -95,6 +98,10 @@ Examples:
     Console,
     /// Ask "may I?" once and show the decision
     Check(check::Check),
+    /// Try Rego, stored policies or all that apply on a request; enforces nothing
+    Eval(eval::Eval),
+    /// Explain a decision: rules, values, and what would have allowed it
+    Explain(explain::Explain),
     /// List recent decisions from ClickHouse
     Audit(audit::Audit),
     /// Follow decisions and violations as they happen
@@ -159,6 +166,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,
             Command::Enforcement(command) => enforcement::run(command, &loaded.config, json).await,
+            Command::Eval(command) => eval::run(command, &loaded.config, json).await,
+            Command::Explain(command) => explain::run(command, &loaded.config, json).await,
             Command::Migrate => migrate::run(&loaded.config, json).await,
             Command::Up(command) => {
                 logs(&loaded)?;

@@ -9,7 +9,7 @@ mod enable;
 mod export;
 mod list;
 mod plan;
-mod put;
+pub(crate) mod put;
 mod remove;
 mod restore;
 mod set;

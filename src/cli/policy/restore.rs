@@ -1,5 +1,6 @@
 //! `sluicegate policy restore`: puts back the policies of a bucket that was emptied.
 
+use anyhow::bail;
 use clap::Args;
 
 use super::change::ByFlags;
@@ -10,6 +11,7 @@ use crate::cli::print::{self, DIM, GOOD, WARN, styled};
 use crate::config::Config;
 use crate::contract::admin::{RestoreReply, RestoreRequest, Verb};
 use crate::domain::PolicyRecord;
+use crate::store::Store;
 
 /// Put back policies that the bucket has lost
 #[derive(Args)]
@@ -93,6 +95,46 @@ fn portions(mut policies: Vec<PolicyRecord>, bytes: usize) -> Vec<Vec<PolicyReco
     portions
 }
 
-async fn stored(_config: &Config) -> anyhow::Result<Vec<PolicyRecord>> {
-    anyhow::bail!("TEMP")
+/// The newest version of every policy that exists, from ClickHouse.
+async fn stored(config: &Config) -> anyhow::Result<Vec<PolicyRecord>> {
+    let store = Store::connect(&config.clickhouse);
+    let mut policies = store.latest_policies().await?;
+    policies.retain(|policy| !policy.deleted);
+    if policies.is_empty() {
+        bail!("ClickHouse at {} has no policies to put back", config.clickhouse.url);
+    }
+    Ok(policies)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn record(name: &str, template: Option<&str>, bytes: usize) -> PolicyRecord {
+        serde_json::from_value(serde_json::json!({
+            "id": uuid::Uuid::nil(), "name": name, "package": "p", "rego": "x".repeat(bytes),
+            "template": template, "version": 1, "created_at": DateTime::UNIX_EPOCH,
+            "updated_at": DateTime::UNIX_EPOCH,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn requests_stay_small_and_templates_come_first() {
+        assert_eq!(portions(Vec::new(), 100_000), [Vec::new()], "one request all the same");
+        let policies = vec![
+            record("user", Some("a"), 0),
+            record("a", None, 60_000),
+            record("b", None, 60_000),
+            record("huge", None, 300_000),
+        ];
+        let portions = portions(policies, 100_000);
+        let names: Vec<Vec<&str>> = portions
+            .iter()
+            .map(|portion| portion.iter().map(|policy| policy.name.as_str()).collect())
+            .collect();
+        assert_eq!(names, [vec!["a"], vec!["b"], vec!["huge"], vec!["user"]]);
+    }
 }
