@@ -2,10 +2,12 @@
 //! health of the connection up to date.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::error::BusError;
@@ -21,9 +23,16 @@ pub struct Connection {
     pub(crate) client: Client,
     /// The server's URL as configured.
     pub url: String,
+    /// How often the client has connected; changes when the connection was lost and is back.
+    pub(super) connects: watch::Receiver<u64>,
 }
 
 impl Connection {
+    /// How often the client has connected.
+    pub(super) fn connects(&self) -> u64 {
+        *self.connects.borrow()
+    }
+
     /// Sends what is buffered.
     ///
     /// # Errors
@@ -134,11 +143,12 @@ pub struct Answered {
 pub async fn connect_once(settings: &Nats, role: &str) -> Result<Connection, BusError> {
     let health = Health::default().part(role);
     let name = format!("sluicegate-{role}");
-    let client = options(settings, name, health)?
+    let (counter, connects) = watch::channel(0);
+    let client = options(settings, name, health, counter)?
         .connect(servers(settings))
         .await
         .map_err(|error| BusError::Connect { url: settings.url.clone(), reason: reason(&error) })?;
-    Ok(Connection { client, url: settings.url.clone() })
+    Ok(Connection { client, url: settings.url.clone(), connects })
 }
 
 fn servers(settings: &Nats) -> Vec<&str> {
@@ -160,12 +170,14 @@ pub async fn connect(
 ) -> Result<Connection, BusError> {
     let mut retry = Retry::new(retry);
     loop {
-        let options = options(settings, format!("sluicegate-{role}-{name}"), health.clone())?;
+        let (counter, connects) = watch::channel(0);
+        let name = format!("sluicegate-{role}-{name}");
+        let options = options(settings, name, health.clone(), counter)?;
         let reason = tokio::select! {
             connected = options.connect(servers(settings)) => match connected {
                 Ok(client) => {
                     health.ready();
-                    return Ok(Connection { client, url: settings.url.clone() });
+                    return Ok(Connection { client, url: settings.url.clone(), connects });
                 }
                 Err(error) => reason(&error),
             },
@@ -197,8 +209,14 @@ fn reason(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn options(settings: &Nats, name: String, health: Reporter) -> Result<ConnectOptions, BusError> {
+fn options(
+    settings: &Nats,
+    name: String,
+    health: Reporter,
+    connects: watch::Sender<u64>,
+) -> Result<ConnectOptions, BusError> {
     let url = settings.url.clone();
+    let connects = Arc::new(connects);
     let mut options = ConnectOptions::new()
         .name(name)
         .connection_timeout(settings.connection_timeout)
@@ -206,8 +224,13 @@ fn options(settings: &Nats, name: String, health: Reporter) -> Result<ConnectOpt
         .subscription_capacity(settings.subscription_capacity)
         .require_tls(settings.require_tls)
         .event_callback(move |event| {
-            let (health, url) = (health.clone(), url.clone());
-            async move { noted(&event, &health, &url) }
+            let (health, url, connects) = (health.clone(), url.clone(), Arc::clone(&connects));
+            async move {
+                if matches!(event, Event::Connected) {
+                    connects.send_modify(|count| *count += 1);
+                }
+                noted(&event, &health, &url);
+            }
         });
     if !settings.user.is_empty() {
         options =

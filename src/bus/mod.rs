@@ -2,17 +2,21 @@
 //! imports async-nats. No SQL.
 
 pub mod bench;
+pub mod bucket;
 pub mod connection;
 pub mod consumer;
 pub mod deadletter;
 pub mod error;
 pub mod recorder;
 pub mod responder;
+pub mod roll;
 pub mod stream;
 pub mod subjects;
 
+pub use bucket::{Bucket, BucketState, Following, Held, PutError};
 pub use connection::{Answered, Connection, Subscription, connect, connect_once};
 pub use error::BusError;
 pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
 pub use responder::{Incoming, Kind, Responder};
+pub use roll::Roll;
 pub use subjects::Subjects;

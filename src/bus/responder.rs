@@ -27,6 +27,10 @@ pub enum Kind {
     Check,
     /// Many checks.
     Batch,
+    /// Policies to try on an input.
+    Evaluate,
+    /// Management of policies.
+    Admin,
 }
 
 /// A request that waits for its answer.
@@ -45,6 +49,12 @@ impl Incoming {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.request.message.payload
+    }
+
+    /// The last token of the NATS subject: the verb of a request of management.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        self.request.message.subject.rsplit('.').next().unwrap_or_default()
     }
 
     /// W3C trace context of the request.
@@ -130,6 +140,8 @@ impl Responder {
             ("check-agent", subjects.check_of(None), Kind::Check),
             ("check_batch", subjects.check_batch(), Kind::Batch),
             ("check_batch-agent", subjects.check_batch_of(None), Kind::Batch),
+            ("evaluate", subjects.evaluate(), Kind::Evaluate),
+            ("admin", subjects.admins(), Kind::Admin),
         ] {
             let endpoint =
                 service.endpoint_builder().name(name).add(subject).await.map_err(refused)?;

@@ -49,24 +49,42 @@ pub async fn ensure(
     let context = context(connection);
     for config in [audit, dead_letters] {
         let stream = config.name.clone();
-        context.create_or_update_stream(config).await.map_err(|error| {
-            use jetstream::context::CreateStreamErrorKind as Kind;
-            match error.kind() {
-                Kind::JetStreamUnavailable => BusError::NoJetStream { url: connection.url.clone() },
-                Kind::JetStream(server) => BusError::Stream {
-                    stream,
-                    transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
-                        || server.code() == 503,
-                    reason: server.to_string(),
-                },
-                Kind::TimedOut | Kind::Response => {
-                    BusError::Stream { stream, reason: error.to_string(), transient: true }
-                }
-                _ => BusError::Stream { stream, reason: error.to_string(), transient: false },
-            }
-        })?;
+        if let Err(error) = context.create_or_update_stream(config).await {
+            return Err(refused(connection, stream, &error));
+        }
     }
     Ok(())
+}
+
+/// Why a stream can't be made what the configuration says.
+pub(super) fn refused(
+    connection: &Connection,
+    stream: String,
+    error: &jetstream::context::CreateStreamError,
+) -> BusError {
+    use jetstream::context::CreateStreamErrorKind as Kind;
+
+    match error.kind() {
+        Kind::JetStreamUnavailable => BusError::NoJetStream { url: connection.url.clone() },
+        Kind::JetStream(server) if server.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+            let reason = format!(
+                "{server}: the server's disk has less room than the stream may grow to; free some, \
+                 or lower the settings stream.max_bytes, stream.dead_letter_max_bytes and \
+                 policies.max_bytes"
+            );
+            BusError::Stream { stream, reason, transient: true }
+        }
+        Kind::JetStream(server) => BusError::Stream {
+            stream,
+            transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
+                || server.code() == 503,
+            reason: server.to_string(),
+        },
+        Kind::TimedOut | Kind::Response => {
+            BusError::Stream { stream, reason: error.to_string(), transient: true }
+        }
+        _ => BusError::Stream { stream, reason: error.to_string(), transient: false },
+    }
 }
 
 /// Whether the server has both streams, whatever their limits.

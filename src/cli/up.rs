@@ -75,8 +75,7 @@ fn welcome(config: &Config, stack: &Stack, start: Instant) {
     line("ClickHouse", &config.clickhouse.url, stack.clickhouse_description());
     line("HTTP", &format!("http://{}", config.http.listen), "/readyz /metrics");
     line("data", &config.embedded.data.display().to_string(), "survive a restart");
-    let policies = config.policies.folder.join("policies.toml");
-    line("policies", &policies.display().to_string(), "edit it: changes are live at once");
+    line("policies", "sluicegate policy list", "enable one: sluicegate policy enable cost_control");
     print::line("");
     print::line("Try in another terminal:");
     let program = std::env::args().next().unwrap_or_else(|| "sluicegate".to_owned());

@@ -235,6 +235,8 @@ pub struct Worker {
     pub max_batch: usize,
     /// Levels of nesting in a request.
     pub max_nesting: usize,
+    /// Requests of management and trials that are worked on at once.
+    pub max_admin: usize,
 }
 
 impl Default for Worker {
@@ -245,6 +247,7 @@ impl Default for Worker {
             max_request_bytes: ByteSize::kib(256),
             max_batch: 1_000,
             max_nesting: 64,
+            max_admin: 8,
         }
     }
 }
@@ -288,27 +291,43 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policies {
-    /// Folder of `*.rego` files and of `policies.toml`, which says which of them are active.
-    pub folder: PathBuf,
-    /// Whether changes in the folder are taken up while running.
-    pub watch: bool,
-    /// How long the folder must be quiet before a change is taken up.
-    #[serde(with = "humantime_serde")]
-    pub settle: Duration,
-    /// Policies that the folder may hold.
-    pub max_policies: usize,
     /// Name of the key-value bucket that holds the policies.
     pub bucket: String,
+    /// Versions of a policy that the bucket keeps, 64 at most; ClickHouse keeps all.
+    pub history: usize,
+    /// Bytes that the bucket may hold.
+    pub max_bytes: ByteSize,
+    /// Policies that the bucket may hold.
+    pub max_policies: usize,
+    /// Folder of `*.rego` files and of `policies.toml`, which says which of them are active: with it an empty bucket is filled once.
+    pub folder: PathBuf,
+    /// Whether an empty bucket is filled from the folder.
+    pub seed: bool,
+    /// How often a change is tried again on top of others' changes before it is given up.
+    pub change_attempts: usize,
+    /// How often a worker compares what it has in force with the bucket, beside being told of changes.
+    #[serde(with = "humantime_serde")]
+    pub reconcile: Duration,
+    /// Name of the key-value bucket in which live workers say what they have in force.
+    pub workers_bucket: String,
+    /// How often a worker says so; one that is silent five times counts as gone.
+    #[serde(with = "humantime_serde")]
+    pub report: Duration,
 }
 
 impl Default for Policies {
     fn default() -> Self {
         Self {
-            folder: "policies".into(),
-            watch: true,
-            settle: Duration::from_millis(20),
-            max_policies: 10_000,
             bucket: "policy_rules".into(),
+            history: 64,
+            max_bytes: ByteSize::mib(512),
+            max_policies: 10_000,
+            folder: "policies".into(),
+            seed: true,
+            change_attempts: 100,
+            reconcile: Duration::from_secs(5),
+            workers_bucket: "policy_workers".into(),
+            report: Duration::from_secs(2),
         }
     }
 }

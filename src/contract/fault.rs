@@ -103,6 +103,13 @@ impl RequestFault {
         self
     }
 
+    /// The fault with all its findings, in one line.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let findings: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        if findings.is_empty() { self.to_string() } else { findings.join("; ") }
+    }
+
     /// The JSON body of the service error.
     #[must_use]
     pub fn body(&self) -> ServiceError {

@@ -11,6 +11,8 @@ pub const NO_POLICY_APPLIES: &str = "no policy applies";
 pub const ALLOWED: &str = "allowed";
 /// The reason where enforcement is switched off.
 pub const ENFORCEMENT_DISABLED: &str = "Policy enforcement disabled";
+/// The reason where enforcement is in shadow: evaluated, recorded, never denied.
+pub const ENFORCEMENT_IN_SHADOW: &str = "Policy enforcement in shadow";
 /// The deny reason of a policy that fails closed, and the type of the violation of one that fails.
 pub const POLICY_ERROR: &str = "policy_error";
 
@@ -18,6 +20,16 @@ pub const POLICY_ERROR: &str = "policy_error";
 #[must_use]
 pub fn disabled() -> Decision {
     Decision { reason: ENFORCEMENT_DISABLED.into(), ..Decision::default() }
+}
+
+/// The decision while enforcement is in shadow: allowed, with what the policies would have denied
+/// as `would_deny`. Whatever mode the outcomes have, they count as those of drafts.
+#[must_use]
+pub fn combine_shadow(mut policies: Vec<PolicyOutcome>) -> Decision {
+    for policy in &mut policies {
+        policy.mode = Mode::Shadow;
+    }
+    Decision { reason: ENFORCEMENT_IN_SHADOW.into(), enforced: false, ..combine(policies, None) }
 }
 
 /// Combines what the policies said. `requested` is the package that the check named, which is
@@ -182,6 +194,27 @@ mod tests {
     }
 
     #[test]
+    fn in_shadow_everything_is_allowed_and_shown() {
+        let failed = PolicyOutcome {
+            error: Some("division by zero".into()),
+            fail_mode: FailMode::Closed,
+            ..outcome("bad", Mode::Enforce, Verdict::Allow, &[])
+        };
+        let decision = combine_shadow(vec![
+            outcome("cost", Mode::Enforce, Verdict::Deny, &["budget"]),
+            outcome("hours", Mode::Warn, Verdict::Deny, &[]),
+            failed,
+        ]);
+        assert_eq!(decision.verdict, Verdict::Allow);
+        assert_eq!(decision.reason, ENFORCEMENT_IN_SHADOW);
+        assert_eq!(decision.would_deny, ["budget", "denied_by_hours", POLICY_ERROR]);
+        assert!(decision.deny_reasons.is_empty() && decision.warnings.is_empty());
+        assert!(!decision.enforced && !decision.error);
+        assert!(decision.policies.iter().all(|policy| policy.mode == Mode::Shadow));
+        assert_eq!(combine_shadow(vec![]).reason, ENFORCEMENT_IN_SHADOW);
+    }
+
+    #[test]
     fn the_first_denier_decides_else_the_requested_package() {
         let policies = vec![
             outcome("c", Mode::Enforce, Verdict::Deny, &["z"]),
@@ -250,6 +283,18 @@ mod tests {
             prop_assert_eq!(a.deny_reasons, b.deny_reasons);
             prop_assert_eq!(a.warnings, b.warnings);
             prop_assert_eq!(a.would_deny, b.would_deny);
+        }
+
+        /// In shadow nothing is denied, and what would be is what enforcing would deny.
+        #[test]
+        fn shadow_says_what_enforcing_would_deny(policies in outcomes()) {
+            let enforced = combine(
+                policies.iter().cloned().map(|p| PolicyOutcome { mode: Mode::Enforce, ..p }).collect(),
+                None,
+            );
+            let shadow = combine_shadow(policies);
+            prop_assert_eq!(shadow.verdict, Verdict::Allow);
+            prop_assert_eq!(shadow.would_deny, enforced.deny_reasons);
         }
 
         /// Promise 5: a draft never blocks, and adding one changes nothing but `would_deny`.

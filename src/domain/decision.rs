@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::policy::{FailMode, Severity};
 
 /// Allow or deny.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The operation may go on.

@@ -159,8 +159,10 @@ pub struct Policy {
     pub description: String,
     /// The Rego package, without `data.`.
     pub package: String,
-    /// The Rego text.
+    /// The Rego text; of the template where it uses one.
     pub rego: Arc<str>,
+    /// The policy whose Rego it uses, where it has none of its own.
+    pub template: Option<String>,
     /// Whether it takes part.
     pub status: Status,
     /// What its denials do.

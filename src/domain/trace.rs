@@ -12,7 +12,8 @@ use serde_json::Value;
 pub struct FiredRule {
     /// Name of the rule, such as `deny_reasons`.
     pub rule: String,
-    /// What it gave.
+    /// What it gave: the value, or the member of a set, or the member of an object by its key. A
+    /// large one is described in words.
     pub value: Value,
     /// Line of the definition, from 1.
     pub line: usize,
@@ -23,7 +24,7 @@ pub struct FiredRule {
 pub struct InputRead {
     /// The place, such as `input.budget.remaining_usd`.
     pub path: String,
-    /// What stood there; left out where nothing did.
+    /// What stood there; left out where nothing did. A large value is described in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// Lines that read it.
@@ -37,6 +38,30 @@ pub struct LineCoverage {
     pub covered: BTreeSet<usize>,
     /// Lines that could be.
     pub coverable: BTreeSet<usize>,
+}
+
+impl LineCoverage {
+    /// Adds what another run covered.
+    pub fn add(&mut self, other: &Self) {
+        self.covered.extend(&other.covered);
+        self.coverable.extend(&other.coverable);
+    }
+
+    /// Lines that could run and did not.
+    pub fn missed(&self) -> impl Iterator<Item = usize> {
+        self.coverable.difference(&self.covered).copied()
+    }
+
+    /// The covered share in percent; 100 where there is nothing to cover.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        let count =
+            |lines: &BTreeSet<usize>| f64::from(u32::try_from(lines.len()).unwrap_or(u32::MAX));
+        if self.coverable.is_empty() {
+            return 100.0;
+        }
+        100.0 * count(&self.covered) / count(&self.coverable)
+    }
 }
 
 /// A change to the request by which a policy would have allowed it.

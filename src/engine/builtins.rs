@@ -123,6 +123,11 @@ pub(super) fn check<'a>(called: impl Iterator<Item = &'a str>) -> Result<(), Eng
     Ok(())
 }
 
+/// Whether a policy may call a builtin.
+pub(super) fn is_allowed(name: &str) -> bool {
+    ALLOWED.contains(&name)
+}
+
 /// Why a builtin is refused, and what to use instead.
 pub(super) fn refused(name: &str) -> EngineError {
     let reason = match name {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use regorus::PolicyLengthConfig;
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::program::Program;
+use regorus::unstable::{Module, Ref};
+use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
 use super::metadata::{self, Metadata};
@@ -38,6 +40,8 @@ pub struct CompileLimits {
 #[derive(Clone, Debug)]
 pub struct Compiled {
     pub(super) program: Arc<Program>,
+    /// Digest of the Rego text: the same text makes the same program.
+    pub(super) digest: [u8; 32],
     /// The package, without `data.`.
     pub package: String,
     /// What the author says of it.
@@ -52,33 +56,62 @@ pub struct Compiled {
 /// # Errors
 /// What is wrong with the policy, and where.
 pub fn compile(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compiled, EngineError> {
+    with_stack("compile", STACK_BYTES, || compile_here(file, rego, limits))
+        .unwrap_or_else(|reason| Err(EngineError::Compile(reason)))
+}
+
+/// Does something on a thread with a stack of so many bytes. A panic in it is an error.
+pub(super) fn with_stack<T: Send>(
+    name: &str,
+    bytes: usize,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, String> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
-            .name("compile".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, || compile_here(file, rego, limits))
-            .map_err(|e| EngineError::Compile(format!("no thread to compile on: {e}")))?
+            .name(name.to_owned())
+            .stack_size(bytes.max(STACK_BYTES))
+            .spawn_scoped(scope, work)
+            .map_err(|e| format!("no thread to {name} on: {e}"))?
             .join()
-            .unwrap_or_else(|_| Err(EngineError::Compile("the compiler panicked".to_owned())))
+            .map_err(|_| format!("{name}: regorus panicked"))
     })
 }
 
-fn compile_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compiled, EngineError> {
+/// An engine that takes texts within the limits.
+pub(super) fn bounded_engine(max_bytes: usize) -> regorus::Engine {
+    let mut engine = regorus::Engine::new();
+    engine.set_rego_v0(false);
+    if let (Some(max_col), Some(max_file_bytes), Some(max_lines)) =
+        (NonZeroU32::new(MAX_COLUMNS), NonZeroUsize::new(max_bytes), NonZeroUsize::new(MAX_LINES))
+    {
+        engine.set_policy_length_config(PolicyLengthConfig { max_col, max_file_bytes, max_lines });
+    }
+    engine
+}
+
+/// The syntax tree of a text that was compiled before.
+pub(super) fn parse(file: &str, rego: &str) -> Result<Ref<Module>, EngineError> {
+    let mut engine = bounded_engine(rego.len());
+    engine
+        .add_policy(file.to_owned(), rego.to_owned())
+        .map_err(|e| EngineError::Parse(shown(&e)))?;
+    let module = engine.get_modules().first().cloned();
+    module.ok_or_else(|| EngineError::Parse(" nothing was read".to_owned()))
+}
+
+/// The same on this thread, whose stack must be large.
+pub(super) fn compile_here(
+    file: &str,
+    rego: &str,
+    limits: &CompileLimits,
+) -> Result<Compiled, EngineError> {
     if rego.len() > limits.bytes {
         return Err(EngineError::TooLarge { bytes: rego.len(), limit: limits.bytes });
     }
     nesting::check(rego, limits.nesting)?;
     let metadata = metadata::read(rego)?;
 
-    let mut engine = regorus::Engine::new();
-    engine.set_rego_v0(false);
-    if let (Some(max_col), Some(max_file_bytes), Some(max_lines)) = (
-        NonZeroU32::new(MAX_COLUMNS),
-        NonZeroUsize::new(limits.bytes),
-        NonZeroUsize::new(MAX_LINES),
-    ) {
-        engine.set_policy_length_config(PolicyLengthConfig { max_col, max_file_bytes, max_lines });
-    }
+    let mut engine = bounded_engine(limits.bytes);
     let path = engine
         .add_policy(file.to_owned(), rego.to_owned())
         .map_err(|e| EngineError::Parse(shown(&e)))?;
@@ -112,7 +145,8 @@ fn compile_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compil
         program.builtin_info_table.iter().map(|builtin| builtin.name.as_str()).collect();
     builtins::check(called.into_iter())?;
     recursion::check(&program)?;
-    Ok(Compiled { program, package, metadata })
+    let digest = Sha256::digest(rego.as_bytes()).into();
+    Ok(Compiled { program, digest, package, metadata })
 }
 
 /// A complaint of the compiler: about a builtin that was left out, or about the policy.
@@ -123,7 +157,7 @@ fn refusal(error: &impl std::fmt::Display) -> EngineError {
 
 /// regorus shows the place with the line of source, over several lines: kept, without the blank
 /// ones around.
-fn shown(error: &impl std::fmt::Display) -> String {
+pub(super) fn shown(error: &impl std::fmt::Display) -> String {
     error.to_string().trim_end().to_owned()
 }
 

@@ -1,23 +1,18 @@
 //! Evaluation: each policy that applies, in a warmed VM of its own, within its limits.
 
-use std::collections::HashMap;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
+use regorus::Value;
 use regorus::rvm::vm::RegoVM;
-use regorus::utils::limits::ExecutionTimerConfig;
-use regorus::{MemoryBudgetConfig, Value};
 use serde_json::{Map, json};
 
 use super::results::{self, SayLimits};
 use super::set::{Entry, PolicySet};
+use super::warm::WarmVms;
 use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW};
 use crate::domain::{CheckRequest, FailMode, Identity, Mode, PolicyOutcome, Severity};
 
-/// Instructions between two looks at the clock.
-const TIMER_INTERVAL: u32 = 64;
 /// Bytes of a package's name in an outcome, where the check names one that doesn't exist.
 const MAX_NAME: usize = 128;
 
@@ -50,6 +45,9 @@ pub struct Check<'a> {
     pub usage: Option<&'a dyn Fn(u64) -> u64>,
     /// What it means that no policy has the package which the check names.
     pub fail_mode: FailMode,
+    /// Whether enforcement is in shadow: every policy takes part as a draft does. To be combined
+    /// with [`crate::domain::combine::combine_shadow`].
+    pub shadow: bool,
 }
 
 /// Bytes of stack that a thread needs to evaluate within an instruction limit: the VM recurses on
@@ -59,26 +57,21 @@ pub fn stack_bytes(instructions: usize) -> usize {
     instructions.saturating_mul(2_048).clamp(8 << 20, 1 << 30)
 }
 
-/// Evaluates policies on one thread. VMs are kept warm as long as the set stays the same.
+/// Evaluates policies on one thread. VMs are kept warm, also over a change of the set.
 pub struct Evaluator {
     limits: EvaluationLimits,
-    vms: HashMap<usize, RegoVM>,
-    warmed_for: Arc<str>,
+    warm: WarmVms,
 }
 
 impl Evaluator {
     /// An evaluator for one thread.
     #[must_use]
     pub fn new(limits: EvaluationLimits) -> Self {
-        Self { limits, vms: HashMap::new(), warmed_for: "".into() }
+        Self { limits, warm: WarmVms::new(limits) }
     }
 
     /// What each policy that applies says.
     pub fn evaluate(&mut self, set: &PolicySet, check: &Check<'_>) -> Vec<PolicyOutcome> {
-        if self.warmed_for != *set.revision() {
-            self.vms.clear();
-            self.warmed_for = Arc::clone(set.revision());
-        }
         let package = check.request.package.as_deref();
         let applying = set.applying(check.identity, package);
         let mut outcomes = Vec::with_capacity(applying.len() + 1);
@@ -86,24 +79,28 @@ impl Evaluator {
             let base = Value::from(serde_json::Value::Object(check.input.clone()));
             for index in applying {
                 if let Some(entry) = set.entry(index) {
-                    outcomes.push(self.evaluate_one(index, entry, &base, check.usage));
+                    outcomes.push(self.evaluate_one(entry, &base, check.usage));
                 }
             }
         }
         if let Some(package) = package.filter(|package| !set.has_package(package)) {
             outcomes.push(unknown_package(set, package, check.fail_mode));
         }
+        if check.shadow {
+            for outcome in &mut outcomes {
+                outcome.mode = Mode::Shadow;
+            }
+        }
         outcomes
     }
 
     fn evaluate_one(
         &mut self,
-        index: usize,
         entry: &Entry,
         base: &Value,
         usage: Option<&dyn Fn(u64) -> u64>,
     ) -> PolicyOutcome {
-        let policy = &entry.policy;
+        let policy = entry.policy();
         let mut outcome = PolicyOutcome {
             name: policy.name.clone(),
             package: policy.package.clone(),
@@ -114,63 +111,58 @@ impl Evaluator {
             fail_mode: policy.fail_mode,
             ..PolicyOutcome::default()
         };
-        match self.run(index, entry, base, usage) {
+        match self.run(entry, base, usage) {
             Ok(said) => {
                 outcome.verdict = said.verdict;
                 outcome.deny_reasons = said.deny_reasons;
                 outcome.warnings = said.warnings;
             }
-            Err(error) => {
-                // A VM that failed may hold what made it fail: the next check gets a fresh one.
-                self.vms.remove(&index);
-                outcome.error = Some(error);
-            }
+            Err(error) => outcome.error = Some(error),
         }
         outcome
     }
 
     fn run(
         &mut self,
-        index: usize,
         entry: &Entry,
         base: &Value,
         usage: Option<&dyn Fn(u64) -> u64>,
     ) -> Result<results::Said, String> {
-        let compiled = entry.compiled.as_ref().map_err(Clone::clone)?;
-        let limits = self.limits;
-        let vm =
-            self.vms.entry(index).or_insert_with(|| {
-                let mut vm = RegoVM::new();
-                vm.set_strict_builtin_errors(true);
-                vm.set_max_instructions(limits.instructions);
-                vm.set_execution_timer_config(NonZeroU32::new(TIMER_INTERVAL).map(
-                    |check_interval| ExecutionTimerConfig { limit: limits.time, check_interval },
-                ));
-                vm.set_memory_budget_config(
-                    NonZeroU64::new(limits.memory).map(|limit| MemoryBudgetConfig { limit }),
-                );
-                vm.load_program(Arc::clone(&compiled.program));
-                vm
-            });
+        let compiled = entry.compiled().as_ref().map_err(Clone::clone)?;
         let mut input = base.clone();
         if let Ok(members) = input.as_object_mut() {
-            let parameters = serde_json::Value::Object(entry.policy.parameters.clone());
-            members.insert(Value::from("parameters"), Value::from(parameters));
+            let parameters = &entry.policy().parameters;
             if let Some(usage) = usage {
-                let window = window_of(&entry.policy.parameters);
+                let window = window_of(parameters);
                 let known = json!({"calls_in_window": usage(window), "window_seconds": window});
                 members.insert(Value::from("usage"), Value::from(known));
             }
+            let parameters = serde_json::Value::Object(parameters.clone());
+            members.insert(Value::from("parameters"), Value::from(parameters));
         }
-        vm.set_input(input);
-        // Some of regorus' builtins panic on odd arguments, for example `strings.count(s, "")`: that
-        // must cost one policy its say, not the thread its life. The VM is thrown away then.
-        let run = AssertUnwindSafe(|| vm.execute_entry_point_by_index(0));
-        let result = std::panic::catch_unwind(run)
-            .map_err(|_| "a builtin function failed on its arguments".to_owned())?
-            .map_err(|e| e.to_string())?;
-        results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
+        let said = say(self.warm.get(compiled), input, &self.limits);
+        if said.is_err() {
+            // A VM that failed may hold what made it fail: the next check gets a fresh one.
+            self.warm.remove(compiled);
+        }
+        said
     }
+}
+
+/// Runs a policy once. A VM that failed must not be used again.
+pub(super) fn say(
+    vm: &mut RegoVM,
+    input: Value,
+    limits: &EvaluationLimits,
+) -> Result<results::Said, String> {
+    vm.set_input(input);
+    // Some of regorus' builtins panic on odd arguments, for example `strings.count(s, "")`: that
+    // must cost one policy its say, not the thread its life.
+    let run = AssertUnwindSafe(|| vm.execute_entry_point_by_index(0));
+    let result = std::panic::catch_unwind(run)
+        .map_err(|_| "a builtin function failed on its arguments".to_owned())?
+        .map_err(|e| e.to_string())?;
+    results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
 }
 
 /// The window over which a policy wants calls counted: its own parameter, else the default.

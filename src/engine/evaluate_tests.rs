@@ -15,23 +15,34 @@ const LIMITS: EvaluationLimits = EvaluationLimits {
 fn entry(name: &str, rego: &str) -> Entry {
     let rego = format!("package p.{name}\n\n{rego}\n");
     let limits = CompileLimits { bytes: 65_536, nesting: 16 };
-    Entry {
-        compiled: Ok(compile(name, &rego, &limits).unwrap_or_else(|e| panic!("{name}: {e}"))),
-        policy: Policy {
-            name: name.into(),
-            title: String::new(),
-            description: String::new(),
-            package: format!("p.{name}"),
-            rego: rego.into(),
-            status: Status::Active,
-            mode: PolicyMode::Enforce,
-            severity: Severity::Warning,
-            fail_mode: FailMode::Open,
-            scope: Scope::default(),
-            parameters: Map::new(),
-            version: 1,
-        },
-    }
+    let compiled = compile(name, &rego, &limits).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let policy = Policy {
+        name: name.into(),
+        title: String::new(),
+        description: String::new(),
+        package: format!("p.{name}"),
+        rego: rego.into(),
+        template: None,
+        status: Status::Active,
+        mode: PolicyMode::Enforce,
+        severity: Severity::Warning,
+        fail_mode: FailMode::Open,
+        scope: Scope::default(),
+        parameters: Map::new(),
+        version: 1,
+    };
+    Entry::new(policy, Ok(compiled))
+}
+
+/// The same policy with other settings.
+fn with(entry: Entry, change: impl FnOnce(&mut Policy)) -> Entry {
+    let mut policy = entry.policy().clone();
+    change(&mut policy);
+    Entry::new(policy, entry.compiled().clone())
+}
+
+fn parameters(value: serde_json::Value) -> Map<String, serde_json::Value> {
+    value.as_object().cloned().unwrap()
 }
 
 fn evaluate(entries: Vec<Entry>, body: serde_json::Value) -> Vec<PolicyOutcome> {
@@ -64,6 +75,7 @@ fn evaluate_with(
             input: &input,
             usage: Some(&|window| window + 1),
             fail_mode: FailMode::Open,
+            shadow: false,
         },
     )
 }
@@ -203,10 +215,8 @@ fn a_long_chain_of_calls_fits_the_stack() {
 #[test]
 fn parameters_are_each_policys_own() {
     let rego = "allow := input.cost <= input.parameters.limit";
-    let mut strict = entry("strict", rego);
-    strict.policy.parameters = json!({"limit": 1}).as_object().cloned().unwrap();
-    let mut loose = entry("loose", rego);
-    loose.policy.parameters = json!({"limit": 9}).as_object().cloned().unwrap();
+    let strict = with(entry("strict", rego), |p| p.parameters = parameters(json!({"limit": 1})));
+    let loose = with(entry("loose", rego), |p| p.parameters = parameters(json!({"limit": 9})));
     let outcomes = evaluate(
         vec![strict, loose],
         json!({"action": "a", "resource": "r", "context": {"cost": 2, "parameters": {"limit": 99}}}),
@@ -218,8 +228,8 @@ fn parameters_are_each_policys_own() {
 #[test]
 fn usage_is_counted_over_each_policys_own_window() {
     let rego = "warnings := {sprintf(\"%d in %d\", [input.usage.calls_in_window, input.usage.window_seconds])}";
-    let mut own = entry("own", rego);
-    own.policy.parameters = json!({"window_seconds": 300}).as_object().cloned().unwrap();
+    let window = parameters(json!({"window_seconds": 300}));
+    let own = with(entry("own", rego), |p| p.parameters = window);
     let outcomes = evaluate(
         vec![entry("default", rego), own],
         json!({"action": "a", "resource": "r", "context": {"usage": {"calls_in_window": 0}}}),
@@ -231,12 +241,10 @@ fn usage_is_counted_over_each_policys_own_window() {
 #[test]
 fn scope_and_package_select() {
     let deny = "allow := false";
-    let mut session = entry("session", deny);
-    session.policy.scope = Scope { kind: ScopeKind::Session, id: "s-1".into() };
-    let mut inactive = entry("inactive", deny);
-    inactive.policy.status = Status::Inactive;
-    let mut draft = entry("draft", deny);
-    draft.policy.status = Status::Draft;
+    let scope = Scope { kind: ScopeKind::Session, id: "s-1".into() };
+    let session = with(entry("session", deny), |p| p.scope = scope);
+    let inactive = with(entry("inactive", deny), |p| p.status = Status::Inactive);
+    let draft = with(entry("draft", deny), |p| p.status = Status::Draft);
     let global = entry("global", "allow := true");
     let names = |context: serde_json::Value, package: Option<&str>| {
         let mut body = json!({"action": "a", "resource": "r", "context": context});
@@ -251,9 +259,9 @@ fn scope_and_package_select() {
     let (shadow, enforce) = (Mode::Shadow, Mode::Enforce);
     let base = vec![("draft".to_owned(), shadow), ("global".to_owned(), enforce)];
     assert_eq!(names(json!({"session_id": "s-2"}), None), base);
-    let with = |name: &str| [base.clone(), vec![(name.to_owned(), enforce)]].concat();
-    assert_eq!(names(json!({"session_id": "s-1"}), None), with("session"));
-    assert_eq!(names(json!({}), Some("p.inactive")), with("inactive"));
+    let and = |name: &str| [base.clone(), vec![(name.to_owned(), enforce)]].concat();
+    assert_eq!(names(json!({"session_id": "s-1"}), None), and("session"));
+    assert_eq!(names(json!({}), Some("p.inactive")), and("inactive"));
     assert_eq!(names(json!({}), Some("p.global")), base, "naming one adds it once");
 }
 
@@ -271,10 +279,48 @@ fn an_unknown_package_is_an_error_and_frees_nobody() {
 }
 
 #[test]
-fn the_revision_names_the_set() {
-    let set = |rego: &str| PolicySet::new(vec![entry("a", rego)]).unwrap().revision().clone();
-    assert_eq!(set("allow := true"), set("allow := true"));
-    assert_ne!(set("allow := true"), set("allow := false"));
-    let error = PolicySet::new(vec![entry("a", "allow := true"), entry("a", "allow := false")]);
-    assert!(error.is_err());
+fn in_shadow_every_policy_takes_part_as_a_draft() {
+    let set = PolicySet::new([
+        entry("enforced", "allow := false\ndeny_reasons := {\"no\"}"),
+        with(entry("warned", "allow := false"), |p| p.mode = PolicyMode::Warn),
+    ])
+    .unwrap();
+    let request = CheckRequest { package: Some("p.missing".into()), ..CheckRequest::default() };
+    let check = Check {
+        request: &request,
+        identity: &request.identity(),
+        input: &Map::new(),
+        usage: None,
+        fail_mode: FailMode::Closed,
+        shadow: true,
+    };
+    let outcomes = Evaluator::new(LIMITS).evaluate(&set, &check);
+    assert_eq!(outcomes.len(), 3);
+    assert!(outcomes.iter().all(|outcome| outcome.mode == Mode::Shadow), "{outcomes:?}");
+    let decision = crate::domain::combine::combine_shadow(outcomes);
+    assert_eq!(decision.verdict, Verdict::Allow);
+    assert_eq!(decision.would_deny, ["denied_by_warned", "no", "policy_error"]);
+}
+
+/// A policy keeps its VM over a change of the set, and never speaks with another's Rego.
+#[test]
+fn warm_vms_follow_the_rego_over_changes_of_the_set() {
+    let mut evaluator = Evaluator::new(LIMITS);
+    let body = json!({"action": "a", "resource": "r"});
+    let mut verdicts = |entries: Vec<Entry>| -> Vec<Verdict> {
+        let set = PolicySet::new(entries).unwrap();
+        evaluate_with(&mut evaluator, &set, &body).into_iter().map(|o| o.verdict).collect()
+    };
+    let (allow, deny) = ("allow := true", "allow := false");
+    for _ in 0..2 {
+        assert_eq!(
+            verdicts(vec![entry("a", allow), entry("b", deny)]),
+            [Verdict::Allow, Verdict::Deny]
+        );
+        assert_eq!(
+            verdicts(vec![entry("a", deny), entry("b", deny)]),
+            [Verdict::Deny, Verdict::Deny]
+        );
+        assert_eq!(verdicts(vec![entry("b", allow)]), [Verdict::Allow]);
+    }
 }

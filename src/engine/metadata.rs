@@ -1,6 +1,8 @@
 //! OPA's `# METADATA` annotation of a package: title, description, severity and the JSON Schema of
 //! the parameters. Format: <https://www.openpolicyagent.org/docs/policy-language#metadata>.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +20,10 @@ pub struct Metadata {
     pub severity: Option<Severity>,
     /// JSON Schema of its parameters; an empty object where it has none.
     pub parameters: Map<String, Value>,
+    /// What each reason means and what to do about it.
+    pub reasons: BTreeMap<String, String>,
+    /// What each warning means.
+    pub warnings: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -33,6 +39,8 @@ struct Annotations {
 struct Custom {
     severity: Option<Severity>,
     parameters: Map<String, Value>,
+    reasons: BTreeMap<String, String>,
+    warnings: BTreeMap<String, String>,
 }
 
 /// Reads the annotation that stands before the `package` line; a policy without one has none.
@@ -46,6 +54,8 @@ pub(super) fn read(rego: &str) -> Result<Metadata, EngineError> {
         description: annotations.description.trim().to_owned(),
         severity: annotations.custom.severity,
         parameters: annotations.custom.parameters,
+        reasons: annotations.custom.reasons,
+        warnings: annotations.custom.warnings,
     })
 }
 

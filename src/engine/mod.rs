@@ -1,20 +1,35 @@
 //! Rego: compilation, the immutable set of policies, and evaluation within limits. The only place
 //! that imports regorus. No I/O.
 
+mod admit;
+mod ast;
 mod builtins;
 mod compile;
+mod conditions;
+mod entry_types;
 mod error;
 mod evaluate;
+mod finding;
+mod lint;
 mod metadata;
 mod nesting;
 mod parameters;
+mod probe;
+mod reads;
 mod recursion;
+mod rego_tests;
 mod results;
 mod set;
+mod trace;
+mod warm;
 
+pub use admit::{Admitted, admit};
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;
 pub use evaluate::{Check, EvaluationLimits, Evaluator, stack_bytes};
+pub use finding::{Finding, FindingSeverity};
 pub use metadata::Metadata;
 pub use parameters::with_defaults;
+pub use rego_tests::{RegoTest, rego_tests};
 pub use set::{Entry, PolicySet};
+pub use trace::{FiredRule, InputRead, LineCoverage, Trace, trace};

@@ -10,17 +10,45 @@ use super::compile::Compiled;
 use super::error::EngineError;
 use crate::domain::{Identity, Mode, Policy, PolicyMode, ScopeKind, Status};
 
-/// One policy of a set.
+/// One policy of a set, never changed: what is different is another entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The policy with its settings.
-    pub policy: Policy,
-    /// Its program, or why there is none: such a policy fails at every check it applies to, so
-    /// that its fail mode holds and everyone sees it.
-    pub compiled: Result<Compiled, String>,
+    policy: Policy,
+    compiled: Result<Compiled, String>,
+    digest: [u8; 32],
 }
 
 impl Entry {
+    /// A policy with its program, or with why there is none: such a policy fails at every check it
+    /// applies to, so that its fail mode holds and everyone sees it.
+    ///
+    /// Computes the digest of all that decides, so that a set of many entries, of which few are
+    /// new, is made quickly: keep the `Arc`s of those that stay the same.
+    #[must_use]
+    pub fn new(policy: Policy, compiled: Result<Compiled, String>) -> Self {
+        let digest = digest(&policy, compiled.as_ref().err());
+        Self { policy, compiled, digest }
+    }
+
+    /// The policy with its settings.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Its program, or why there is none.
+    #[must_use]
+    pub const fn compiled(&self) -> &Result<Compiled, String> {
+        &self.compiled
+    }
+
+    /// SHA-256 of everything that decides: name, package, version, status, mode, fail mode,
+    /// severity, scope, template, parameters, Rego, and the problem where there is one.
+    #[must_use]
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
     /// How the policy takes part.
     #[must_use]
     pub const fn mode(&self) -> Mode {
@@ -36,7 +64,7 @@ impl Entry {
 /// at the others.
 #[derive(Debug, Default)]
 pub struct PolicySet {
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
     global: Vec<usize>,
     scoped: HashMap<(ScopeKind, String), Vec<usize>>,
     by_package: BTreeMap<String, Vec<usize>>,
@@ -44,11 +72,15 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Builds the index and the revision.
+    /// Builds the index and the revision. A few milliseconds for ten thousand entries, whose
+    /// digests are known.
     ///
     /// # Errors
     /// Two policies of the same name.
-    pub fn new(mut entries: Vec<Entry>) -> Result<Self, EngineError> {
+    pub fn new<E: Into<Arc<Entry>>>(
+        entries: impl IntoIterator<Item = E>,
+    ) -> Result<Self, EngineError> {
+        let mut entries: Vec<Arc<Entry>> = entries.into_iter().map(Into::into).collect();
         entries.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
         for pair in entries.windows(2) {
             if let [a, b] = pair
@@ -64,7 +96,11 @@ impl PolicySet {
         }
         let mut set = Self { revision: revision(&entries).into(), ..Self::default() };
         for (index, entry) in entries.iter().enumerate() {
-            set.by_package.entry(entry.policy.package.clone()).or_default().push(index);
+            // A check that names a package means the policy whose own it is, not the many that
+            // use its Rego for a scope of their own.
+            if entry.policy.template.is_none() {
+                set.by_package.entry(entry.policy.package.clone()).or_default().push(index);
+            }
             if entry.policy.status == Status::Inactive {
                 continue;
             }
@@ -89,8 +125,21 @@ impl PolicySet {
 
     /// All policies, by name.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
+    }
+
+    /// The policy of a name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Entry>> {
+        let index = self.entries.binary_search_by(|entry| entry.policy.name.as_str().cmp(name));
+        index.ok().and_then(|index| self.entries.get(index))
+    }
+
+    /// The policies that own a package; one, where names are checked before.
+    pub fn by_package(&self, package: &str) -> impl Iterator<Item = &Arc<Entry>> {
+        let indices = self.by_package.get(package).map(Vec::as_slice).unwrap_or_default();
+        indices.iter().filter_map(|index| self.entries.get(*index))
     }
 
     /// Policies that take part in checks of their scope: active ones and drafts.
@@ -99,7 +148,7 @@ impl PolicySet {
         self.global.len() + self.scoped.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Every package, by name.
+    /// Every package that a policy owns, by name.
     pub fn packages(&self) -> impl Iterator<Item = &str> {
         self.by_package.keys().map(String::as_str)
     }
@@ -130,38 +179,56 @@ impl PolicySet {
         found
     }
 
+    /// The entries that apply to a check, as [`Self::applying`].
+    #[must_use]
+    pub fn applying_to(&self, identity: &Identity, package: Option<&str>) -> Vec<&Arc<Entry>> {
+        let found = self.applying(identity, package);
+        found.into_iter().filter_map(|index| self.entries.get(index)).collect()
+    }
+
     /// Whether a policy has this package.
     pub(super) fn has_package(&self, package: &str) -> bool {
         self.by_package.contains_key(package)
     }
 
     pub(super) fn entry(&self, index: usize) -> Option<&Entry> {
-        self.entries.get(index)
+        self.entries.get(index).map(AsRef::as_ref)
     }
 }
 
-/// SHA-256 over the policies in order of name, shortened to 32 hexadecimal digits. Inactive ones
-/// count too: a check can name their package.
-fn revision(entries: &[Entry]) -> String {
+/// SHA-256 over the entries' digests in order of name, shortened to 32 hexadecimal digits.
+/// Inactive ones count too: a check can name their package.
+fn revision(entries: &[Arc<Entry>]) -> String {
     let mut hash = Sha256::new();
-    for Entry { policy, .. } in entries {
-        let settings = serde_json::json!([
-            policy.name,
-            policy.package,
-            policy.version,
-            policy.status,
-            policy.mode,
-            policy.fail_mode,
-            policy.severity,
-            policy.scope.to_string(),
-            policy.parameters,
-        ]);
-        hash.update(settings.to_string().as_bytes());
-        hash.update([0]);
-        hash.update(policy.rego.as_bytes());
-        hash.update([0]);
+    for entry in entries {
+        hash.update(entry.digest);
     }
     let mut digest = hex::encode(hash.finalize());
     digest.truncate(32);
     digest
 }
+
+fn digest(policy: &Policy, problem: Option<&String>) -> [u8; 32] {
+    let settings = serde_json::json!([
+        policy.name,
+        policy.package,
+        policy.version,
+        policy.status,
+        policy.mode,
+        policy.fail_mode,
+        policy.severity,
+        policy.scope.to_string(),
+        policy.template,
+        policy.parameters,
+        problem,
+    ]);
+    let mut hash = Sha256::new();
+    hash.update(settings.to_string().as_bytes());
+    hash.update([0]);
+    hash.update(policy.rego.as_bytes());
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;

@@ -55,3 +55,8 @@ pub fn instance_name(config: &Config) -> String {
         config.instance.name.clone()
     }
 }
+
+/// A size as the number of bytes that this machine can hold.
+pub(crate) fn bytes(size: bytesize::ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}

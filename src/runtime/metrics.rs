@@ -164,6 +164,8 @@ metrics! {
     policy_reloads: Counter(counter) "sluicegate_policy_reloads_total" Count { result: ReloadResult };
     /// Policies in force.
     policies_active: Gauge(gauge) "sluicegate_policies_active" Count;
+    /// How policies take part: 1 at the mode in force, 0 at the others.
+    enforcement_mode: Gauge(gauge) "sluicegate_enforcement_mode" Count { mode: &str };
     /// Events in the audit stream.
     stream_messages: Gauge(gauge) "sluicegate_stream_messages" Count;
     /// Bytes of the audit stream.
@@ -315,6 +317,7 @@ mod tests {
         audit_pending().set(1.0);
         audit_in_flight().increment(1.0);
         policies_active().set(6.0);
+        enforcement_mode("on").set(1.0);
         stream_messages().set(1.0);
         stream_bytes().set(1.0);
         stream_lag("sluicegate-sink").set(3.0);

@@ -12,7 +12,7 @@ use sluicegate::contract::fault::ServiceError;
 use sluicegate::contract::{
     BatchReply, CheckReply, DecisionEvent, RequestBounds, ViolationEvent, parse_batch, parse_check,
 };
-use sluicegate::roles::worker::load_folder;
+use sluicegate::roles::worker::admit_folder;
 use sluicegate::store::{DecisionRow, Store, StreamPosition, ViolationRow, migrate};
 
 use crate::support::servers::ClickHouse;
@@ -320,8 +320,8 @@ fn copy_policies(to: &Path) {
 fn no_problems(folder: &Path, document: &Path) {
     let mut config = Config::default();
     config.policies.folder = folder.to_owned();
-    let loaded = load_folder(&config).unwrap_or_else(|e| panic!("{}: {e}", document.display()));
-    assert!(loaded.problems.is_empty(), "{}: {:?}", document.display(), loaded.problems);
+    let loaded = admit_folder(&config).unwrap_or_else(|e| panic!("{}: {e}", document.display()));
+    assert!(loaded.refused.is_empty(), "{}: {:?}", document.display(), loaded.refused);
 }
 
 /// The table of policies in docs/policies.md knows all of them, and their reasons and parameters.
@@ -330,10 +330,10 @@ fn the_shipped_policies_are_documented() {
     let guide = document("docs/policies.md");
     let mut config = Config::default();
     config.policies.folder = root().join("policies");
-    let loaded = load_folder(&config).unwrap();
-    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
-    for entry in loaded.set.entries() {
-        let policy = &entry.policy;
+    let loaded = admit_folder(&config).unwrap();
+    assert!(loaded.refused.is_empty(), "{:?}", loaded.refused);
+    for entry in &loaded.entries {
+        let policy = entry.policy();
         let begin =
             format!("| `{}` `{}` | {} |", policy.name, policy.package, policy.severity.as_str());
         let row = guide

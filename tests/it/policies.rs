@@ -54,23 +54,22 @@ fn compiled(name: &str) -> Compiled {
 }
 
 fn entry(name: &str, compiled: &Compiled, parameters: Map<String, Value>) -> Entry {
-    Entry {
-        policy: Policy {
-            name: name.into(),
-            title: String::new(),
-            description: String::new(),
-            package: compiled.package.clone(),
-            rego: "".into(),
-            status: Status::Active,
-            mode: PolicyMode::Enforce,
-            severity: Severity::Warning,
-            fail_mode: FailMode::Open,
-            scope: Scope::default(),
-            parameters,
-            version: 1,
-        },
-        compiled: Ok(compiled.clone()),
-    }
+    let policy = Policy {
+        name: name.into(),
+        title: String::new(),
+        description: String::new(),
+        package: compiled.package.clone(),
+        rego: "".into(),
+        template: None,
+        status: Status::Active,
+        mode: PolicyMode::Enforce,
+        severity: Severity::Warning,
+        fail_mode: FailMode::Open,
+        scope: Scope::default(),
+        parameters,
+        version: 1,
+    };
+    Entry::new(policy, Ok(compiled.clone()))
 }
 
 /// The input of a case, as the worker builds it. A suite may also give what no check could hold.
@@ -102,6 +101,7 @@ fn engine_says(entry: Entry, input: &Map<String, Value>) -> Expected {
         input,
         usage: None,
         fail_mode: FailMode::Open,
+        shadow: false,
     };
     let mut outcomes = Evaluator::new(LIMITS).evaluate(&set, &check);
     let outcome = outcomes.remove(0);

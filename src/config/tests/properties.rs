@@ -131,7 +131,7 @@ proptest! {
             &format!("http.request_timeout={nanos}ns"),
             &format!("stream.max_bytes={bytes}"),
             &format!("instance.name={name}"),
-            &format!("policies.watch={flag}"),
+            &format!("policies.seed={flag}"),
         ])).unwrap();
         let text: String =
             loaded.rows().iter().map(|row| format!("{} = {}\n", row.key, row.shown())).collect();

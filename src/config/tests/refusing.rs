@@ -37,7 +37,7 @@ max_bytes = "1GiB"
   config/sluicegate.toml:7: `sink.batch_age` is "soon"
     expected a duration such as 500ms, 5s or 2h
   config/sluicegate.toml:8: there is no key `sink.max_bytes`
-    did you mean `stream.max_bytes`?
+    did you mean `stream.max_bytes` or `policies.max_bytes`?
   POLICY_ENFORCEMENT_ENABLED: `enforcement.enabled` is "maybe"
     expected true or false (also 1 or 0, yes or no, on or off)
   SLUICEGATE_NATS_ULR: there is no such variable

@@ -15,7 +15,6 @@ const PIB: u64 = 1 << 50;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 /// ClickHouse computes the end of a row's life as a `DateTime`, which ends in 2106: beyond it
@@ -56,7 +55,10 @@ fn counts(c: &Config, findings: &mut Findings) {
         ("limits.instructions", c.limits.instructions, 100, 100_000_000),
         ("limits.policy_nesting", c.limits.policy_nesting, 1, 32),
         ("limits.reasons", c.limits.reasons, 1, 10_000),
+        ("policies.history", c.policies.history, 1, 64),
         ("policies.max_policies", c.policies.max_policies, 1, 1_000_000),
+        ("policies.change_attempts", c.policies.change_attempts, 1, 10_000),
+        ("worker.max_admin", c.worker.max_admin, 1, 1_024),
         ("sink.batch_rows", c.sink.batch_rows, 1, 1_000_000),
     ] {
         findings.require(
@@ -79,6 +81,7 @@ fn sizes(c: &Config, findings: &mut Findings) {
         ("limits.memory", c.limits.memory, MIB, 4 * GIB),
         ("limits.policy_bytes", c.limits.policy_bytes, KIB, 8 * MIB),
         ("limits.reason_bytes", c.limits.reason_bytes, 16, 64 * KIB),
+        ("policies.max_bytes", c.policies.max_bytes, MIB, 64 * GIB),
         ("sink.batch_bytes", c.sink.batch_bytes, 64 * KIB, GIB),
         ("http.max_body", c.http.max_body, KIB, 64 * MIB),
     ] {
@@ -99,7 +102,8 @@ fn durations(c: &Config, findings: &mut Findings) {
         ("stream.duplicate_window", c.stream.duplicate_window, SECOND, 7 * DAY),
         ("audit.acknowledge_timeout", c.audit.acknowledge_timeout, MS, HOUR),
         ("limits.time", c.limits.time, MS / 10, 10 * SECOND),
-        ("policies.settle", c.policies.settle, MS, MINUTE),
+        ("policies.reconcile", c.policies.reconcile, 100 * MS, HOUR),
+        ("policies.report", c.policies.report, 100 * MS, HOUR),
         ("clickhouse.connection_timeout", c.clickhouse.connection_timeout, MS, HOUR),
         ("clickhouse.insert_timeout", c.clickhouse.insert_timeout, MS, HOUR),
         ("clickhouse.query_timeout", c.clickhouse.query_timeout, MS, HOUR),

@@ -16,6 +16,7 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
         ("stream.name", &c.stream.name),
         ("stream.dead_letter_name", &c.stream.dead_letter_name),
         ("policies.bucket", &c.policies.bucket),
+        ("policies.workers_bucket", &c.policies.workers_bucket),
         ("sink.consumer", &c.sink.consumer),
     ] {
         findings.require(

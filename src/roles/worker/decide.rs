@@ -7,7 +7,6 @@ use chrono::{SubsecRound, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::bytes;
 use super::fit;
 use super::live::LivePolicies;
 use super::usage::Usage;
@@ -20,9 +19,11 @@ use crate::contract::{
 };
 use crate::domain::usage::UsageKey;
 use crate::domain::{
-    AuditState, CheckRequest, Decision, FailMode, Mode, Verdict, combine, input, violation,
+    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Mode, Verdict, combine, input,
+    violation,
 };
 use crate::engine::{Check, EvaluationLimits, Evaluator};
+use crate::roles::bytes;
 use crate::runtime::metrics::{self, CheckOutcome, FailOpenReason};
 
 /// The warning where a check's body claims to be another agent than its subject says.
@@ -74,7 +75,6 @@ pub(super) struct Decider {
     usage: Usage,
     subjects: Subjects,
     worker: String,
-    enforcing: bool,
     fail_mode: FailMode,
     bounds: RequestBounds,
     limits: EvaluationLimits,
@@ -96,7 +96,6 @@ impl Decider {
             usage,
             subjects,
             worker: worker.to_owned(),
-            enforcing: config.enforcement.enabled,
             fail_mode: fail_mode(config.enforcement.fail_mode),
             bounds: RequestBounds {
                 bytes: bytes(config.worker.max_request_bytes),
@@ -154,29 +153,36 @@ impl Decider {
         let mismatch = agent.is_some_and(|agent| bind_agent(&mut request, agent));
         let identity = request.identity();
         let input = input::build(&request, timestamp);
-        let set = self.policies.current();
+        let in_force = self.policies.current();
+        let set = &in_force.set;
 
-        let mut decision = if self.enforcing {
+        let mut decision = if in_force.enforcement == EnforcementMode::Off {
+            combine::disabled()
+        } else {
             let key =
                 UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
             let count = |window| self.usage.count(&key, window).saturating_add(1);
+            let shadow = in_force.enforcement == EnforcementMode::Shadow;
             let outcomes = evaluator.evaluate(
-                &set,
+                set,
                 &Check {
                     request: &request,
                     identity: &identity,
                     input: &input,
                     usage: (!key.subject.is_empty()).then_some(&count),
                     fail_mode: self.fail_mode,
+                    shadow,
                 },
             );
-            let decision = combine(outcomes, request.package.as_deref());
+            let decision = if shadow {
+                combine::combine_shadow(outcomes)
+            } else {
+                combine(outcomes, request.package.as_deref())
+            };
             if decision.verdict == Verdict::Allow && !key.subject.is_empty() {
                 self.usage.add(key);
             }
             decision
-        } else {
-            combine::disabled()
         };
         if mismatch {
             decision.warnings.push(IDENTITY_MISMATCH.to_owned());
@@ -275,7 +281,7 @@ pub(super) const fn fail_mode(mode: config::FailMode) -> FailMode {
     }
 }
 
-fn evaluation_limits(config: &Config) -> EvaluationLimits {
+pub(super) fn evaluation_limits(config: &Config) -> EvaluationLimits {
     EvaluationLimits {
         instructions: config.limits.instructions,
         time: config.limits.time,

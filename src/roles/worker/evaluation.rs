@@ -106,7 +106,8 @@ impl Finish {
                     Err(fault) => refuse(incoming, fault, permit, runtime),
                 }
             }
-            Kind::Batch => {
+            // The others never get here: management has threads of its own.
+            Kind::Batch | Kind::Evaluate | Kind::Admin => {
                 match decider.batch(incoming.payload(), agent.as_deref(), traceparent, evaluator) {
                     Ok(answers) => {
                         runtime.spawn(async move {

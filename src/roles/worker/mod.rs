@@ -3,8 +3,8 @@
 mod decide;
 mod evaluation;
 mod fit;
-mod folder;
 mod live;
+mod manage;
 mod usage;
 
 use std::sync::Arc;
@@ -12,15 +12,17 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use folder::{FolderError, Loaded, load_folder};
+pub use self::live::{AdmittedFolder, admit_folder};
 
 use self::decide::Decider;
 use self::evaluation::{Job, Pool};
 use self::live::LivePolicies;
+use self::manage::Manager;
 use self::usage::Usage;
-use super::RoleContext;
+use super::policies_folder::FolderError;
+use super::{RoleContext, bytes};
 use crate::bus::{
-    self, BusError, Connection, Incoming, Recorder, RecorderSettings, Responder, Subjects,
+    self, BusError, Connection, Incoming, Kind, Recorder, RecorderSettings, Responder, Subjects,
 };
 use crate::config::Acknowledge;
 use crate::contract::RequestFault;
@@ -36,9 +38,15 @@ pub enum WorkerError {
     /// NATS.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The folder of policies.
-    #[error(transparent)]
+    /// The folder that fills an empty bucket.
+    #[error(
+        "{0} (setting policies.folder, which fills an empty bucket once; without a folder set \
+         policies.seed = false)"
+    )]
     Policies(#[from] FolderError),
+    /// Somebody deleted the bucket, or the connection was lost, while it was read.
+    #[error("the bucket of policies went away while it was read (setting policies.bucket)")]
+    NoBucket,
     /// Threads.
     #[error("no thread to evaluate on: {0}")]
     Thread(std::io::Error),
@@ -50,6 +58,7 @@ impl WorkerError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Bus(error) => error.is_transient(),
+            Self::NoBucket => true,
             Self::Policies(_) | Self::Thread(_) => false,
         }
     }
@@ -62,13 +71,15 @@ impl WorkerError {
 /// When it can't start, or can't go on.
 pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     let config = Arc::clone(&context.config);
-    let policies = LivePolicies::start(&config, context.health.part("policies"))?;
     let subjects = Subjects::new(&config.nats.subject_prefix);
 
     // Two connections: the one that answers agents must not be able to write history.
     let recording = connect(&context, "recorder").await?;
     let responding = connect(&context, "responder").await?;
     ensure_streams(&context, &recording, &subjects).await?;
+    let background = CancellationToken::new();
+    let _ends_with_us = background.clone().drop_guard();
+    let (policies, bucket) = LivePolicies::start(&context, &recording, &background).await?;
 
     let recorder = Recorder::new(
         &recording,
@@ -81,8 +92,6 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         },
         context.health.part("audit"),
     );
-    let background = CancellationToken::new();
-    let _ends_with_us = background.clone().drop_guard();
     spawn_until(&background, recorder.clone().work_off());
     spawn_until(&background, keep_streams(context.clone(), recording.clone(), recorder.clone()));
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
@@ -92,14 +101,15 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         Decider::new(&config, &context.name, policies.clone(), usage, subjects.clone(), largest);
     let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
 
+    let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());
     let health = context.health.part("checks");
     let mut responder =
         Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
     health.ready();
     tracing::info!(
         subject = subjects.check(),
-        revision = %policies.current().revision(),
-        policies = policies.current().taking_part(),
+        revision = %policies.current().set.revision(),
+        policies = policies.current().set.taking_part(),
         "worker takes checks"
     );
 
@@ -116,6 +126,10 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
             }
         };
         let Some(incoming) = incoming else { break };
+        if matches!(incoming.kind, Kind::Evaluate | Kind::Admin) {
+            manager.answer(incoming);
+            continue;
+        }
         if recorded && recorder.is_full() {
             shed(incoming, "the audit stream is down and no more events can be kept");
             continue;
@@ -236,8 +250,4 @@ async fn drain(
     } else {
         tracing::info!("worker stopped: every accepted check is answered and recorded");
     }
-}
-
-fn bytes(size: bytesize::ByteSize) -> usize {
-    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }

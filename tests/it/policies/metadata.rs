@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sluicegate::config::Config;
 use sluicegate::domain::Status;
 use sluicegate::engine::with_defaults;
-use sluicegate::roles::worker::load_folder;
+use sluicegate::roles::worker::admit_folder;
 
 /// The reasons and warnings that a policy's METADATA explains.
 pub(super) struct Documented {
@@ -107,14 +107,13 @@ fn every_reason_in_the_rego_is_explained_and_no_other() {
 fn only_the_default_policy_ships_active() {
     let mut config = Config::default();
     config.policies.folder = super::folder();
-    let loaded = load_folder(&config).unwrap();
-    assert_eq!(loaded.problems, Vec::<String>::new());
+    let loaded = admit_folder(&config).unwrap();
+    assert_eq!(loaded.refused, Vec::<String>::new());
     let active: Vec<&str> = loaded
-        .set
-        .entries()
+        .entries
         .iter()
-        .filter(|entry| entry.policy.status != Status::Inactive)
-        .map(|entry| entry.policy.name.as_str())
+        .filter(|entry| entry.policy().status != Status::Inactive)
+        .map(|entry| entry.policy().name.as_str())
         .collect();
     assert_eq!(active, ["default"]);
 }

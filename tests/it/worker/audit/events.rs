@@ -28,7 +28,7 @@ fn who() -> Vec<(&'static str, &'static str)> {
 async fn a_decision_event_says_everything() {
     let fleet = Fleet::new();
     fleet.policy("cost", r#"allow := false  deny_reasons := ["d"]  warnings := ["w"]"#);
-    fleet.settings("[cost]\nstatus = \"active\"\nversion = 3\n");
+    fleet.settings("[cost]\nstatus = \"active\"\n");
     let (_worker, agent, audit) = fleet.start().await;
     let reply = agent.check(request()).await;
     let stored = audit.of_reply(&reply).await;
@@ -101,7 +101,7 @@ async fn a_violation_event_can_be_acted_on_without_a_join() {
         fleet.policy(name, &format!("allow := {allows}  deny_reasons := [\"{name} reason\"]"));
         fleet.settings_add(
             name,
-            &format!("status = \"active\"\nseverity = \"{severity}\"\nversion = 3"),
+            &format!("status = \"active\"\nseverity = \"{severity}\""),
         );
     }
     let (_worker, agent, audit) = fleet.start().await;
@@ -149,7 +149,7 @@ async fn a_violation_event_can_be_acted_on_without_a_join() {
     assert_eq!(event["violation_type"], json!("policy_denied"));
     assert_eq!(event["severity"], json!("critical"));
     assert_eq!(event["policy_name"], json!("cost"));
-    assert_eq!(event["policy_version"], json!(3));
+    assert_eq!(event["policy_version"], json!(1));
     assert_eq!(event["action_taken"], json!("blocked"));
     assert_eq!(event["reasons"], json!(["cost reason"]));
     assert_eq!(event["decision"], json!("deny"));

@@ -58,7 +58,7 @@ async fn an_existing_stream_is_brought_to_the_configuration_and_keeps_its_events
     let config = audit.config().await;
     assert_eq!(config.subjects.len(), 4);
     assert_eq!(config.discard, DiscardPolicy::New);
-    assert_eq!(config.max_bytes, 10 << 30);
+    assert_eq!(config.max_bytes, 256 << 20);
     assert_eq!(config.max_age, Duration::from_secs(14 * 86_400));
     assert_eq!(config.duplicate_window, Duration::from_secs(600));
     agent.act("later").await;

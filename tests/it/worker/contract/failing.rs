@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sluicegate::config::FailMode;
 
-use super::super::support::{AuditStream, Fleet};
+use super::super::support::{Admin, AuditStream, Fleet};
 
 /// Fails at every check: `allow` must be true or false.
 const FAILS: &str = "allow := \"maybe\"";
@@ -59,14 +59,12 @@ async fn a_policy_that_fails_closed_denies() {
 async fn the_whole_system_can_fail_closed_and_one_policy_open() {
     let mut fleet = Fleet::with_policies(&[("bad", FAILS)]);
     fleet.config.enforcement.fail_mode = FailMode::Closed;
-    let (worker, agent, _) = fleet.start().await;
+    let (_worker, agent, _) = fleet.start().await;
     let reply = agent.act("x").await;
     assert_eq!((&reply["allowed"], &reply["error"]), (&json!(false), &json!(true)));
     assert_eq!(reply["deny_reasons"], json!(["policy_error"]));
-    worker.stop().await.unwrap();
 
-    fleet.settings("[bad]\nstatus = \"active\"\nfail_mode = \"open\"\n");
-    let _worker = fleet.worker().await;
+    Admin::new(&agent, "alice").patches("bad", json!({"fail_mode": "open"})).await;
     let reply = agent.act("x").await;
     assert_eq!((&reply["allowed"], &reply["error"]), (&json!(true), &json!(true)));
 }

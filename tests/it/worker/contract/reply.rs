@@ -27,7 +27,7 @@ const POLICY: [&str; 8] =
 async fn a_denial_has_exactly_the_members_of_the_contract() {
     let fleet = Fleet::new();
     fleet.policy("cost", r#"allow := false  deny_reasons := {"b", "a"}  warnings := {"w"}"#);
-    fleet.settings("[cost]\nstatus = \"active\"\nversion = 3\n");
+    fleet.settings("[cost]\nstatus = \"active\"\n");
     let (_worker, agent, _) = fleet.start().await;
     let before = chrono::Utc::now();
     let reply = agent.act("llm_call").await;
@@ -57,7 +57,7 @@ async fn a_denial_has_exactly_the_members_of_the_contract() {
     assert_eq!(keys(&reply["policies"][0]), POLICY);
     assert_eq!(
         reply["policies"],
-        json!([{"name": "cost", "package": "test.cost", "version": 3, "scope": "global",
+        json!([{"name": "cost", "package": "test.cost", "version": 1, "scope": "global",
             "mode": "enforce", "decision": "deny", "deny_reasons": ["a", "b"], "warnings": ["w"]}])
     );
 }

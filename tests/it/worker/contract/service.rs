@@ -34,10 +34,12 @@ async fn the_standard_tools_see_the_service() {
         .collect();
     endpoints.sort();
     let expected = [
+        ("admin", "policy.admin.*"),
         ("check", "policy.check"),
         ("check-agent", "policy.check.*"),
         ("check_batch", "policy.check_batch"),
         ("check_batch-agent", "policy.check_batch.*"),
+        ("evaluate", "policy.evaluate"),
     ];
     let expected =
         expected.map(|(name, subject)| (name.into(), subject.into(), "sluicegate".into()));

@@ -35,6 +35,8 @@ impl Fleet {
         let mut config = Config::default();
         config.nats.url = nats.url();
         config.policies.folder = folder.path().join("policies");
+        config.stream.max_bytes = bytesize::ByteSize::mib(256);
+        config.policies.max_bytes = bytesize::ByteSize::mib(64);
         config.backoff.max = Duration::from_millis(200);
         config.worker.evaluation_threads = 2;
         // Debug builds on a busy machine: limits that only the hostile should meet.
@@ -118,7 +120,7 @@ impl Fleet {
             health: health.clone(),
             stop: stop.clone(),
         };
-        Worker { health, stop, task: Some(tokio::spawn(worker::run(context))) }
+        Worker { health, stop, task: Some(tokio::spawn(said(context))) }
     }
 
     /// An agent, who asks.
@@ -135,6 +137,15 @@ impl Fleet {
     pub(crate) async fn start(&self) -> (Worker, Agent, AuditStream) {
         (self.worker().await, self.agent().await, self.audit().await)
     }
+}
+
+/// Runs a worker, and says in the test's output why it ended.
+async fn said(context: RoleContext) -> Result<(), WorkerError> {
+    let ended = worker::run(context).await;
+    if let Err(error) = &ended {
+        eprintln!("the worker ended: {error}");
+    }
+    ended
 }
 
 /// The folder `policies/` of the project.

@@ -1,5 +1,6 @@
 //! A NATS server, a folder of policies and workers on them; agents that ask; readers of the audit.
 
+pub(crate) mod admin;
 pub(crate) mod agent;
 pub(crate) mod fleet;
 pub(crate) mod program;
@@ -7,6 +8,7 @@ pub(crate) mod stream;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use admin::Admin;
 pub(crate) use agent::Agent;
 pub(crate) use fleet::{Fleet, Worker};
 pub(crate) use program::{Program, Running};

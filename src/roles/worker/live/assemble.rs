@@ -1,0 +1,227 @@
+//! From records to the set of policies: what hasn't changed is not compiled again, and policies
+//! that share their Rego share the program.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::{FailMode, Policy, PolicyRecord};
+use crate::engine::{self, CompileLimits, Compiled, Entry, PolicySet};
+
+/// Makes sets, each from the one before.
+pub(in crate::roles::worker) struct Assembler {
+    limits: CompileLimits,
+    fail_mode: FailMode,
+    built: HashMap<String, Built>,
+    programs: HashMap<[u8; 32], Result<Compiled, String>>,
+}
+
+/// An entry and what it was made from.
+struct Built {
+    record: Arc<PolicyRecord>,
+    source: Option<Arc<PolicyRecord>>,
+    entry: Arc<Entry>,
+    problem: Option<String>,
+}
+
+impl Assembler {
+    /// `fail_mode` is that of policies that don't say.
+    pub(in crate::roles::worker) fn new(limits: CompileLimits, fail_mode: FailMode) -> Self {
+        Self { limits, fail_mode, built: HashMap::new(), programs: HashMap::new() }
+    }
+
+    /// The set of these records, and what is wrong, by name. A policy that can't be made stays as
+    /// it was; without a last good one it fails at every check it applies to.
+    pub(in crate::roles::worker) fn assemble(
+        &mut self,
+        records: &BTreeMap<String, Arc<PolicyRecord>>,
+    ) -> (PolicySet, BTreeMap<String, String>) {
+        let live = || records.values().filter(|record| !record.deleted);
+        let mut packages: HashMap<String, String> = HashMap::new();
+        let mut next = HashMap::with_capacity(records.len());
+        let mut problems = BTreeMap::new();
+        let mut entries = Vec::with_capacity(records.len());
+        for record in live() {
+            let source = source_of(record, records).cloned();
+            let mut built = match self.built.remove(&record.name) {
+                Some(before)
+                    if Arc::ptr_eq(&before.record, record) && same(&before.source, &source) =>
+                {
+                    before
+                }
+                before => self.build(record, source, before),
+            };
+            let package = &built.entry.policy().package;
+            if record.template.is_none() && built.problem.is_none() {
+                if let Some(first) = packages.get(package) {
+                    built.problem = Some(format!(
+                        "its package `{package}` is that of `{first}` too; a package must be unique"
+                    ));
+                } else {
+                    packages.insert(package.clone(), record.name.clone());
+                }
+            }
+            if let Some(problem) = &built.problem {
+                problems.insert(record.name.clone(), problem.clone());
+            }
+            entries.push(Arc::clone(&built.entry));
+            next.insert(record.name.clone(), built);
+        }
+        self.built = next;
+        self.forget_unused(records);
+        match PolicySet::new(entries) {
+            Ok(set) => (set, problems),
+            // Names are keys, so there are no two.
+            Err(error) => {
+                problems.insert(String::new(), error.to_string());
+                (PolicySet::default(), problems)
+            }
+        }
+    }
+
+    fn build(
+        &mut self,
+        record: &Arc<PolicyRecord>,
+        source: Option<Arc<PolicyRecord>>,
+        before: Option<Built>,
+    ) -> Built {
+        let made = match &source {
+            Some(source) => self.entry(record, source),
+            None => Err(no_source(record)),
+        };
+        let (entry, problem) = match made {
+            Ok(entry) => (Arc::new(entry), None),
+            Err(problem) => {
+                let last_good = before.filter(|before| before.entry.compiled().is_ok());
+                match last_good {
+                    Some(before) => (
+                        before.entry,
+                        Some(format!("{problem}; the version before stays in force")),
+                    ),
+                    None => (Arc::new(failing(record, &problem, self.fail_mode)), Some(problem)),
+                }
+            }
+        };
+        Built { record: Arc::clone(record), source, entry, problem }
+    }
+
+    fn entry(&mut self, record: &PolicyRecord, source: &PolicyRecord) -> Result<Entry, String> {
+        let compiled = self.compiled(source)?;
+        entry(record, &source.rego, compiled, self.fail_mode)
+    }
+
+    fn compiled(&mut self, source: &PolicyRecord) -> Result<Compiled, String> {
+        let limits = self.limits;
+        self.programs
+            .entry(digest(&source.rego))
+            .or_insert_with(|| {
+                engine::compile(&file_name(&source.name), &source.rego, &limits)
+                    .map_err(|e| e.to_string())
+            })
+            .clone()
+    }
+
+    fn forget_unused(&mut self, records: &BTreeMap<String, Arc<PolicyRecord>>) {
+        // Looked at only now and then: a program more or less does no harm.
+        if self.programs.len() > records.len().saturating_mul(2).saturating_add(16) {
+            let used: std::collections::HashSet<[u8; 32]> =
+                records.values().map(|record| digest(&record.rego)).collect();
+            self.programs.retain(|key, _| used.contains(key));
+        }
+    }
+}
+
+/// The policy of a record with the program of its Rego.
+///
+/// # Errors
+/// Parameters that its schema refuses.
+pub(in crate::roles::worker) fn entry(
+    record: &PolicyRecord,
+    rego: &str,
+    compiled: Compiled,
+    default: FailMode,
+) -> Result<Entry, String> {
+    let parameters = engine::with_defaults(&compiled.metadata.parameters, &record.parameters)
+        .map_err(|e| e.to_string())?;
+    let metadata = &compiled.metadata;
+    let description = if record.description.is_empty() {
+        metadata.description.clone()
+    } else {
+        record.description.clone()
+    };
+    let policy = Policy {
+        name: record.name.clone(),
+        title: metadata.title.clone(),
+        description,
+        package: compiled.package.clone(),
+        template: record.template.clone(),
+        rego: rego.into(),
+        status: record.status,
+        mode: record.mode,
+        severity: record.severity.or(metadata.severity).unwrap_or_default(),
+        fail_mode: record.fail_mode.unwrap_or(default),
+        scope: record.applies_to(),
+        parameters,
+        version: record.version,
+    };
+    Ok(Entry::new(policy, Ok(compiled)))
+}
+
+/// A policy that fails at every check it applies to.
+fn failing(record: &PolicyRecord, problem: &str, default: FailMode) -> Entry {
+    let policy = Policy {
+        name: record.name.clone(),
+        title: String::new(),
+        description: record.description.clone(),
+        package: record.package.clone(),
+        template: record.template.clone(),
+        rego: record.rego.as_str().into(),
+        status: record.status,
+        mode: record.mode,
+        severity: record.severity.unwrap_or_default(),
+        fail_mode: record.fail_mode.unwrap_or(default),
+        scope: record.applies_to(),
+        parameters: record.parameters.clone(),
+        version: record.version,
+    };
+    Entry::new(policy, Err(problem.to_owned()))
+}
+
+/// The record that has the Rego: the policy's own, or its template's, which must have its own.
+pub(in crate::roles::worker) fn source_of<'a>(
+    record: &'a Arc<PolicyRecord>,
+    records: &'a BTreeMap<String, Arc<PolicyRecord>>,
+) -> Option<&'a Arc<PolicyRecord>> {
+    match &record.template {
+        None => Some(record),
+        Some(template) => {
+            records.get(template).filter(|source| !source.deleted && source.template.is_none())
+        }
+    }
+}
+
+fn no_source(record: &PolicyRecord) -> String {
+    let template = record.template.as_deref().unwrap_or_default();
+    format!(
+        "its template `{template}` doesn't exist or uses a template itself; name the policy that \
+         has the Rego"
+    )
+}
+
+/// What a policy's Rego is called in messages about it.
+pub(in crate::roles::worker) fn file_name(name: &str) -> String {
+    format!("{name}.rego")
+}
+
+fn same(a: &Option<Arc<PolicyRecord>>, b: &Option<Arc<PolicyRecord>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn digest(rego: &str) -> [u8; 32] {
+    Sha256::digest(rego).into()
+}

@@ -1,0 +1,189 @@
+//! Management: `policy.admin.<verb>` and `policy.evaluate`, answered by any worker.
+
+pub(super) mod admission;
+mod change;
+mod read;
+mod switch;
+mod trial;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use self::admission::Admission;
+use super::live::LivePolicies;
+use crate::bus::{Bucket, BusError, Connection, Incoming, Kind};
+use crate::config::Config;
+use crate::contract::admin::Verb;
+use crate::contract::{FaultCode, RequestBounds, RequestFault, parse_message};
+use crate::domain::{FailMode, PolicyRecord};
+use crate::engine::{Entry, stack_bytes};
+use crate::roles::bytes;
+
+/// Answers management and trials. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Manager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    live: LivePolicies,
+    bucket: Bucket,
+    connection: Connection,
+    config: Arc<Config>,
+    admission: Admission,
+    fail_mode: FailMode,
+    bounds: RequestBounds,
+    timeout: Duration,
+    places: Arc<Semaphore>,
+}
+
+impl Manager {
+    pub(super) fn new(
+        config: &Arc<Config>,
+        live: LivePolicies,
+        bucket: Bucket,
+        connection: Connection,
+    ) -> Self {
+        // A policy may be as large as the limit, and JSON makes it larger.
+        let largest = bytes(config.limits.policy_bytes).saturating_mul(3);
+        let inner = Inner {
+            live,
+            bucket,
+            connection,
+            admission: Admission::new(config),
+            fail_mode: super::decide::fail_mode(config.enforcement.fail_mode),
+            bounds: RequestBounds {
+                bytes: bytes(config.worker.max_request_bytes).max(largest),
+                nesting: config.worker.max_nesting,
+                batch: config.worker.max_batch,
+            },
+            timeout: config.nats.request_timeout,
+            places: Arc::new(Semaphore::new(config.worker.max_admin)),
+            config: Arc::clone(config),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Answers a request in the background, or refuses it where too many are worked on.
+    pub(super) fn answer(&self, incoming: Incoming) {
+        let Ok(place) = Arc::clone(&self.inner.places).try_acquire_owned() else {
+            let fault = RequestFault::unavailable(
+                "too many requests of management are worked on (setting worker.max_admin); try again",
+            );
+            tokio::spawn(async move { refuse(incoming, &fault).await });
+            return;
+        };
+        let manager = self.clone();
+        tokio::spawn(async move {
+            let answer = match incoming.kind {
+                Kind::Evaluate => manager.evaluate(incoming.payload()).await,
+                _ => manager.manage(incoming.verb(), incoming.payload()).await,
+            };
+            match answer {
+                Ok(body) => {
+                    if let Err(error) = incoming.reply(body).await {
+                        tracing::warn!(%error, "an answer of management could not be sent");
+                    }
+                }
+                Err(fault) => refuse(incoming, &fault).await,
+            }
+            drop(place);
+        });
+    }
+
+    async fn manage(&self, verb: &str, body: &[u8]) -> Result<Vec<u8>, RequestFault> {
+        let verb = Verb::parse(verb).ok_or_else(|| unknown_verb(verb))?;
+        match verb {
+            Verb::List => encoded(&self.list()),
+            Verb::Get => encoded(&self.get(self.read(body)?).await?),
+            Verb::Put => encoded(&self.put(self.read(body)?).await?),
+            Verb::Patch => encoded(&self.patch(self.read(body)?).await?),
+            Verb::Delete => encoded(&self.delete(self.read(body)?).await?),
+            Verb::Versions => encoded(&self.versions(self.read(body)?).await?),
+            Verb::Diff => encoded(&self.diff(self.read(body)?).await?),
+            Verb::Rollback => encoded(&self.rollback(self.read(body)?).await?),
+            Verb::Enable => encoded(&self.enable(self.read(body)?).await?),
+            Verb::Disable => encoded(&self.disable(self.read(body)?).await?),
+            Verb::Effective => encoded(&self.effective(self.read_or_default(body)?)),
+            Verb::Enforcement => encoded(&self.enforcement(self.read_or_default(body)?).await?),
+            Verb::Workers => encoded(&self.workers().await?),
+            Verb::Restore => encoded(&self.restore(self.read_or_default(body)?).await?),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, RequestFault> {
+        parse_message(body, &self.inner.bounds)
+    }
+
+    /// An empty body asks for what needs no words.
+    fn read_or_default<T: DeserializeOwned + Default>(
+        &self,
+        body: &[u8],
+    ) -> Result<T, RequestFault> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(T::default());
+        }
+        self.read(body)
+    }
+}
+
+/// Runs what may take its time, or much stack, on a thread of its own.
+async fn apart<T: Send + 'static>(
+    instructions: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RequestFault> {
+    let failed = |reason: &dyn std::fmt::Display| {
+        RequestFault::new(FaultCode::Failed, "", format!("the worker could not do it: {reason}"))
+    };
+    let (done, wait) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("manage".to_owned())
+        .stack_size(stack_bytes(instructions))
+        .spawn(move || {
+            let _ = done.send(work());
+        })
+        .map_err(|error| failed(&error))?;
+    wait.await.map_err(|error| failed(&error))
+}
+
+fn encoded(answer: &impl Serialize) -> Result<Vec<u8>, RequestFault> {
+    serde_json::to_vec(answer).map_err(|error| {
+        RequestFault::new(FaultCode::Failed, "", format!("the answer can't be encoded: {error}"))
+    })
+}
+
+async fn refuse(incoming: Incoming, fault: &RequestFault) {
+    if let Err(error) = incoming.refuse(fault).await {
+        tracing::warn!(%error, "a refusal could not be sent");
+    }
+}
+
+fn unknown_verb(verb: &str) -> RequestFault {
+    let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
+    RequestFault::new(
+        FaultCode::NotFound,
+        "",
+        format!("`{verb}` is none of the verbs of management: {}", verbs.join(", ")),
+    )
+}
+
+/// NATS did not do its part.
+fn unavailable(error: &BusError) -> RequestFault {
+    RequestFault::unavailable(error.to_string())
+}
+
+/// Whether a policy is meant by a name or an id.
+fn is_called(record: &PolicyRecord, policy: &str) -> bool {
+    record.name == policy || uuid::Uuid::parse_str(policy).is_ok_and(|id| id == record.id)
+}
+
+/// What a policy is in the set, where it is in it.
+fn entry_of<'a>(set: &'a crate::engine::PolicySet, name: &str) -> Option<&'a Arc<Entry>> {
+    let entries = set.entries();
+    let at = entries.binary_search_by(|entry| entry.policy().name.as_str().cmp(name)).ok()?;
+    entries.get(at)
+}

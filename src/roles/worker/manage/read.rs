@@ -1,0 +1,242 @@
+//! What is asked of the policies: lists, versions, differences, the live workers.
+
+use super::{Manager, entry_of, is_called, unavailable};
+use crate::bus::Roll;
+use crate::contract::admin::{
+    DiffReply, DiffRequest, EffectiveRequest, GetRequest, PolicyDraft, PolicyList, PolicyView,
+    VersionList, WorkerList, WorkerStatus,
+};
+use crate::contract::{FaultCode, RequestFault};
+use crate::domain::{CheckRequest, PolicyRecord};
+use crate::engine::Entry;
+use crate::roles::policies_diff::{Side, unified};
+
+impl Manager {
+    /// All policies, without their Rego.
+    pub(super) fn list(&self) -> PolicyList {
+        let now = self.inner.live.current();
+        let live = now.records.values().filter(|record| !record.deleted);
+        let policies = live
+            .map(|record| {
+                let entry = entry_of(&now.set, &record.name);
+                self.view_of(record, entry.map(AsRef::as_ref), false)
+            })
+            .collect();
+        self.listed(policies)
+    }
+
+    /// The policies that apply to a check of this context.
+    pub(super) fn effective(&self, request: EffectiveRequest) -> PolicyList {
+        let now = self.inner.live.current();
+        let check = CheckRequest { context: request.context, ..CheckRequest::default() };
+        let applying = now.set.applying_to(&check.identity(), request.package.as_deref());
+        let policies = applying
+            .into_iter()
+            .filter_map(|entry| {
+                let record = now.records.get(&entry.policy().name)?;
+                Some(self.view_of(record, Some(entry), false))
+            })
+            .collect();
+        self.listed(policies)
+    }
+
+    fn listed(&self, policies: Vec<PolicyView>) -> PolicyList {
+        let now = self.inner.live.current();
+        PolicyList {
+            policies,
+            enforcement: now.enforcement,
+            revision: now.set.revision().to_string(),
+            sequence: now.sequence,
+        }
+    }
+
+    /// One policy, with its Rego.
+    pub(super) async fn get(&self, request: GetRequest) -> Result<PolicyView, RequestFault> {
+        let now = self.inner.live.current();
+        if let Some(version) = request.version {
+            let record = self.version_of(&request.policy, version).await?;
+            return Ok(self.view_of(&record, None, true));
+        }
+        let record = now
+            .records
+            .values()
+            .find(|record| !record.deleted && is_called(record, &request.policy))
+            .ok_or_else(|| self.no_such(&request.policy))?;
+        let entry = entry_of(&now.set, &record.name);
+        Ok(self.view_of(record, entry.map(AsRef::as_ref), true))
+    }
+
+    /// The versions that the bucket has, newest first.
+    pub(super) async fn versions(&self, request: GetRequest) -> Result<VersionList, RequestFault> {
+        let name = self.name_of(&request.policy)?;
+        let mut versions = self.history(&name).await?;
+        versions.reverse();
+        let mut missing = Vec::new();
+        let mut above = versions.first().map_or(0, |newest| newest.version.saturating_add(1));
+        for record in &versions {
+            if record.version.saturating_add(1) < above {
+                missing.push((record.version.saturating_add(1), above.saturating_sub(1)));
+            }
+            above = record.version;
+        }
+        if above > 1 {
+            missing.push((1, above.saturating_sub(1)));
+        }
+        Ok(VersionList { versions, missing })
+    }
+
+    /// Two versions, side by side.
+    pub(super) async fn diff(&self, request: DiffRequest) -> Result<DiffReply, RequestFault> {
+        let name = self.name_of(&request.policy)?;
+        let versions = self.history(&name).await?;
+        let newest = versions.last().map_or(0, |record| record.version);
+        let to = request.to.unwrap_or(newest);
+        let before = versions.iter().rev().find(|record| record.version < to);
+        let from = match (request.from, before) {
+            (Some(from), _) => from,
+            (None, Some(before)) => before.version,
+            (None, None) => {
+                return Err(RequestFault::new(
+                    FaultCode::NotFound,
+                    "from",
+                    format!("there is no version before version {to} of `{name}` in the bucket"),
+                ));
+            }
+        };
+        let pick = |version| found(&versions, &name, version);
+        let (from, to) = (pick(from)?, pick(to)?);
+        let unified = difference(&from, &to);
+        Ok(DiffReply { from, to, unified })
+    }
+
+    /// What every live worker has in force.
+    pub(super) async fn workers(&self) -> Result<WorkerList, RequestFault> {
+        let roll = Roll::ensure(&self.inner.connection, &self.inner.config);
+        let roll = roll.await.map_err(|e| unavailable(&e))?;
+        let said = roll.all(self.inner.timeout).await.map_err(|e| unavailable(&e))?;
+        let mut workers: Vec<WorkerStatus> =
+            said.iter().filter_map(|status| serde_json::from_slice(status).ok()).collect();
+        workers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(WorkerList { workers })
+    }
+
+    /// One version, from the bucket.
+    pub(super) async fn version_of(
+        &self,
+        policy: &str,
+        version: u64,
+    ) -> Result<PolicyRecord, RequestFault> {
+        let name = self.name_of(policy)?;
+        found(&self.history(&name).await?, &name, version)
+    }
+
+    /// The versions that the bucket has, oldest first; of policies that were deleted too.
+    async fn history(&self, name: &str) -> Result<Vec<PolicyRecord>, RequestFault> {
+        let held = self.inner.bucket.history(name, self.inner.timeout).await;
+        let held = held.map_err(|e| unavailable(&e))?;
+        Ok(held
+            .iter()
+            .filter_map(|held| serde_json::from_slice(held.value.as_ref()?).ok())
+            .collect())
+    }
+
+    fn name_of(&self, policy: &str) -> Result<String, RequestFault> {
+        let now = self.inner.live.current();
+        let record = now.records.values().find(|record| is_called(record, policy));
+        record.map(|record| record.name.clone()).ok_or_else(|| self.no_such(policy))
+    }
+
+    fn no_such(&self, policy: &str) -> RequestFault {
+        let now = self.inner.live.current();
+        let names = now.records.values().filter(|record| !record.deleted);
+        let nearest = names
+            .map(|record| (strsim::jaro_winkler(&record.name, policy), &record.name))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(similarity, _)| *similarity > 0.8);
+        let mut fault = missing(policy);
+        if let Some((_, name)) = nearest {
+            fault.message = format!("{}; did you mean `{name}`?", fault.message);
+        }
+        fault
+    }
+
+    /// A record with what follows from its Rego.
+    pub(super) fn view_of(
+        &self,
+        record: &PolicyRecord,
+        entry: Option<&Entry>,
+        with_rego: bool,
+    ) -> PolicyView {
+        let mut shown = record.clone();
+        if !with_rego {
+            shown.rego.clear();
+        }
+        let mut view = PolicyView {
+            title: String::new(),
+            effective_severity: record.severity.unwrap_or_default(),
+            effective_fail_mode: record.fail_mode.unwrap_or(self.inner.fail_mode),
+            effective_parameters: record.parameters.clone(),
+            parameters_schema: serde_json::Map::new(),
+            reasons: std::collections::BTreeMap::new(),
+            problem: None,
+            content: if with_rego { record.rego.clone() } else { String::new() },
+            record: shown,
+        };
+        let Some(entry) = entry else { return view };
+        let policy = entry.policy();
+        view.title.clone_from(&policy.title);
+        view.effective_severity = policy.severity;
+        view.effective_parameters.clone_from(&policy.parameters);
+        if view.record.description.is_empty() {
+            view.record.description.clone_from(&policy.description);
+        }
+        if with_rego {
+            view.content = policy.rego.to_string();
+        }
+        match entry.compiled() {
+            Ok(compiled) => {
+                view.parameters_schema.clone_from(&compiled.metadata.parameters);
+                view.reasons.clone_from(&compiled.metadata.reasons);
+            }
+            Err(problem) => view.problem = Some(problem.clone()),
+        }
+        view
+    }
+}
+
+/// No policy is called so.
+pub(super) fn missing(policy: &str) -> RequestFault {
+    let shown: String = policy.chars().take(80).collect();
+    RequestFault::new(FaultCode::NotFound, "policy", format!("no policy is called `{shown}`"))
+}
+
+fn found(
+    versions: &[PolicyRecord],
+    name: &str,
+    version: u64,
+) -> Result<PolicyRecord, RequestFault> {
+    versions.iter().find(|record| record.version == version).cloned().ok_or_else(|| {
+        let has: Vec<String> = versions.iter().map(|record| record.version.to_string()).collect();
+        RequestFault::new(
+            FaultCode::NotFound,
+            "version",
+            format!(
+                "the bucket has no version {version} of `{name}`; it has {}. Older ones are in \
+                 ClickHouse, table policy_rules",
+                has.join(", ")
+            ),
+        )
+    })
+}
+
+/// Settings and Rego of two versions as a unified diff.
+fn difference(from: &PolicyRecord, to: &PolicyRecord) -> String {
+    let drafts = [from, to].map(PolicyDraft::from);
+    let labels = [from, to].map(|record| format!("{} v{}", record.name, record.version));
+    let [before, after] = &drafts;
+    let [older, newer] = &labels;
+    unified(
+        Side { label: older, policy: (!from.deleted).then_some(before) },
+        Side { label: newer, policy: (!to.deleted).then_some(after) },
+    )
+}
