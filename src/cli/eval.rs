@@ -165,7 +165,7 @@ async fn show(desk: &Desk, reply: &EvaluateReply, rego: Option<&Source>, coverag
     for policy in &reply.policies {
         let source = match rego {
             Some(source) => source.clone(),
-            None => trace::stored_source(desk, &policy.said.name, policy.said.version).await,
+            None => trace::stored(desk, &policy.said.name, policy.said.version).await.source,
         };
         trace::show(policy, &source, coverage);
     }

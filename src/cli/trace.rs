@@ -10,16 +10,39 @@ use super::check::policy_line;
 use super::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
 use crate::contract::admin::{GetRequest, PolicyView, Verb};
 use crate::contract::evaluate::{Advice, EvaluatedPolicy};
+use crate::domain::PolicyRecord;
 use crate::domain::trace::{Change, FiredRule, InputRead, LineCoverage};
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 160;
 
-/// The Rego of a version of a stored policy; without text where it can't be had.
-pub(crate) async fn stored_source(desk: &Desk, name: &str, version: u64) -> Source {
-    let request = GetRequest { policy: name.to_owned(), version: Some(version) };
-    let view: Option<PolicyView> = desk.admin(Verb::Get, &request).await.ok();
-    Source { name: format!("{name}.rego"), text: view.map(|view| view.content).unwrap_or_default() }
+/// The Rego of a stored policy, and whose it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stored {
+    /// The text; empty where it can't be had.
+    pub(crate) source: Source,
+    /// The policy whose Rego it uses, as it is now.
+    pub(crate) template: Option<PolicyRecord>,
+}
+
+/// The Rego that a version of a stored policy uses.
+pub(crate) async fn stored(desk: &Desk, name: &str, version: u64) -> Stored {
+    let Some(record) = record_of(desk, name, Some(version)).await else {
+        return Stored::default();
+    };
+    let template = match &record.template {
+        Some(template) => record_of(desk, template, None).await,
+        None => None,
+    };
+    let owner = template.as_ref().unwrap_or(&record);
+    let source = Source { name: format!("{}.rego", owner.name), text: owner.rego.clone() };
+    Stored { source, template }
+}
+
+async fn record_of(desk: &Desk, name: &str, version: Option<u64>) -> Option<PolicyRecord> {
+    let request = GetRequest { policy: name.to_owned(), version };
+    let view: PolicyView = desk.admin(Verb::Get, &request).await.ok()?;
+    Some(view.record)
 }
 
 /// Shows what a policy said and why.

@@ -72,7 +72,18 @@ async fn one(
     };
     match desk.evaluate(&request).await {
         Ok(reply) => {
-            replayed.source = trace::stored_source(desk, &recorded.name, recorded.version).await;
+            let stored = trace::stored(desk, &recorded.name, recorded.version).await;
+            replayed.source = stored.source;
+            // A decision names the versions of its policies, not those of their templates.
+            let template = stored.template.filter(|t| t.updated_at > event.timestamp);
+            if let Some(template) = template {
+                replayed.notes.push(format!(
+                    "its template {} has changed since: tried again with version {}, of {}",
+                    template.name,
+                    template.version,
+                    template.updated_at.format("%Y-%m-%d %H:%M:%S UTC")
+                ));
+            }
             replayed.take(reply);
         }
         Err(error) => match error.downcast::<Refusal>() {

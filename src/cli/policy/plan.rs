@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
@@ -172,6 +171,12 @@ impl Planner<'_> {
                     draft.name
                 )));
             }
+            if let Some(other) = self.template_of(draft).and_then(|t| t.template.as_ref()) {
+                return Ok(step.refuse(format!(
+                    "{}: its template `{template}` uses a template itself; name `{other}`",
+                    draft.name
+                )));
+            }
             // The worker knows the template as it is, not as it will be.
             if moving.contains(template) {
                 return self.try_here(step, draft).await;
@@ -183,18 +188,20 @@ impl Planner<'_> {
         step.tried(tried, source)
     }
 
+    /// The folder's policy whose Rego it uses.
+    fn template_of(&self, draft: &PolicyDraft) -> Option<&PolicyDraft> {
+        self.wanted.get(draft.template.as_deref()?).copied()
+    }
+
     /// Tries a policy whose template is new or changes too: its settings against that Rego.
     async fn try_here(&self, mut step: Step, draft: &PolicyDraft) -> anyhow::Result<Step> {
-        let rego = match self.root(draft).await? {
-            Ok(rego) => rego,
-            Err(reason) => return Ok(step.refuse(reason)),
-        };
+        let rego = self.template_of(draft).map_or("", |template| template.rego.as_str());
         let limits = CompileLimits {
             bytes: usize::try_from(self.config.limits.policy_bytes.as_u64()).unwrap_or(usize::MAX),
             nesting: self.config.limits.policy_nesting,
         };
         // Rego that doesn't compile is refused where it stands, in the template's own step.
-        if let Ok(compiled) = engine::compile(&format!("{}.rego", draft.name), &rego, &limits)
+        if let Ok(compiled) = engine::compile(&format!("{}.rego", draft.name), rego, &limits)
             && let Err(error) =
                 engine::with_defaults(&compiled.metadata.parameters, &draft.parameters)
         {
@@ -211,28 +218,6 @@ impl Planner<'_> {
             Side { label: &draft.name, policy: Some(draft) },
         );
         Ok(step)
-    }
-
-    /// The Rego that a policy uses in the end, or why there is none.
-    async fn root(&self, draft: &PolicyDraft) -> anyhow::Result<Result<String, String>> {
-        let mut way = vec![draft.name.as_str()];
-        let mut at = draft;
-        while let Some(template) = &at.template {
-            if way.contains(&template.as_str()) {
-                let way = way.join(" → ");
-                return Ok(Err(format!("a cycle of templates: {way} → {template}")));
-            }
-            way.push(template);
-            match self.wanted.get(template.as_str()) {
-                Some(next) => at = next,
-                None => {
-                    let view = self.desk.find(template).await?;
-                    let view = view.with_context(|| format!("the policy {template} is gone"))?;
-                    return Ok(Ok(view.content));
-                }
-            }
-        }
-        Ok(Ok(at.rego.clone()))
     }
 
     /// What the folder doesn't have, users of templates before the templates.

@@ -62,7 +62,7 @@ fn describe(view: &PolicyView) {
     if !view.title.is_empty() {
         print::line(&view.title);
     }
-    for line in record.description.lines() {
+    for line in view.effective_description.lines() {
         print::line(styled(DIM, line));
     }
     let rego = match &record.template {
