@@ -163,11 +163,15 @@ async fn show(desk: &Desk, reply: &EvaluateReply, rego: Option<&Source>, coverag
         print::line(format!("{}  {}", styled(BAD, "error"), reply.error_message));
     }
     for policy in &reply.policies {
+        let mut policy = policy.clone();
         let source = match rego {
-            Some(source) => source.clone(),
+            Some(source) => {
+                policy.said.name.clone_from(&source.name);
+                source.clone()
+            }
             None => trace::stored(desk, &policy.said.name, policy.said.version).await.source,
         };
-        trace::show(policy, &source, coverage);
+        trace::show(&policy, &source, coverage);
     }
     print::line(styled(
         DIM,
