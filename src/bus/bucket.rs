@@ -22,6 +22,7 @@ use futures::StreamExt;
 use super::connection::Connection;
 use super::error::BusError;
 use super::stream::{context, refused};
+use super::subjects::{bucket_key, bucket_stream};
 use crate::config::{Config as Settings, Policies};
 
 /// What a key holds after one message.
@@ -203,11 +204,11 @@ impl Bucket {
     }
 
     pub(super) fn stream(&self) -> String {
-        format!("KV_{}", self.name)
+        bucket_stream(&self.name)
     }
 
     pub(super) fn subject(&self, key: &str) -> String {
-        format!("$KV.{}.{key}", self.name)
+        bucket_key(&self.name, key)
     }
 }
 

@@ -83,6 +83,15 @@ pub enum Delivery {
     Message(Box<Delivered>),
 }
 
+/// How far a consumer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages that it has yet to deliver or to see acknowledged.
+    pub lag: u64,
+    /// Of every message up to this sequence is known what became of it: none of them comes again.
+    pub settled: u64,
+}
+
 /// A durable consumer, wherever it stands.
 #[derive(Debug)]
 pub struct Consumer {
@@ -289,11 +298,11 @@ impl Session {
         }
     }
 
-    /// Messages that the consumer has yet to deliver or to see acknowledged.
+    /// How far the consumer has come.
     ///
     /// # Errors
     /// When the server doesn't answer, or the consumer is not the one this session began with.
-    pub async fn lag(&mut self) -> Result<u64, BusError> {
+    pub async fn progress(&mut self) -> Result<Progress, BusError> {
         let created = self.consumer.cached_info().created;
         let info = self
             .consumer
@@ -305,7 +314,10 @@ impl Session {
         }
         self.check_connection()?;
         let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
-        Ok(info.num_pending.saturating_add(unacknowledged))
+        Ok(Progress {
+            lag: info.num_pending.saturating_add(unacknowledged),
+            settled: info.ack_floor.stream_sequence,
+        })
     }
 
     fn check_connection(&self) -> Result<(), BusError> {

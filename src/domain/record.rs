@@ -245,7 +245,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(record().check(), Ok(()));
-        let wrong: &[(&str, fn(&mut PolicyRecord))] = &[
+        type Change = fn(&mut PolicyRecord);
+        let wrong: &[(&str, Change)] = &[
             ("name", |r| r.name = "a.b".into()),
             ("name", |r| r.name = "_enforcement".into()),
             ("name", |r| r.name = String::new()),

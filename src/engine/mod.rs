@@ -23,11 +23,11 @@ mod set;
 mod trace;
 mod warm;
 
+pub use crate::domain::{Finding, FindingSeverity};
 pub use admit::{Admitted, admit};
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;
 pub use evaluate::{Check, EvaluationLimits, Evaluator, stack_bytes};
-pub use finding::{Finding, FindingSeverity};
 pub use metadata::Metadata;
 pub use parameters::with_defaults;
 pub use rego_tests::{RegoTest, rego_tests};

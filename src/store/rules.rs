@@ -142,6 +142,10 @@ impl RuleRow {
 impl StoredRow for RuleRow {
     const TABLE: Table = Table::Rules;
 
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "`id` is the policy's; what tells two rows apart is their content"
+    )]
     fn id(&self) -> Uuid {
         self.content_id
     }

@@ -1,6 +1,8 @@
 //! The history of policies and of the switch, asked for: single versions, the newest of each, and
 //! which version each history has reached. Order is that of the bucket's stream, not of clocks.
 
+use std::ops::RangeInclusive;
+
 use clickhouse::{Row, RowOwned, RowRead};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +159,36 @@ impl Store {
             }));
         }
         Ok(found)
+    }
+}
+
+impl Store {
+    /// How many of these versions the table has, of this history or of another of the same name.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn count_versions(
+        &self,
+        table: Table,
+        of: &VersionOf,
+        versions: RangeInclusive<u64>,
+    ) -> Result<u64, StoreError> {
+        let whose = match table {
+            Table::Decisions | Table::Violations => return Ok(0),
+            Table::Rules => "id = {history:UUID} OR name = {name:String}",
+            Table::Enforcement => "1",
+        };
+        let sql = format!(
+            "SELECT uniqExact(version) FROM {} \
+             WHERE ({whose}) AND version BETWEEN {{from:UInt64}} AND {{to:UInt64}}",
+            table.name()
+        );
+        let mut query =
+            self.read(&sql).param("from", *versions.start()).param("to", *versions.end());
+        if table == Table::Rules {
+            query = query.param("history", &of.history).param("name", &of.name);
+        }
+        self.within_query_timeout("counting versions", query.fetch_one::<u64>()).await
     }
 }
 

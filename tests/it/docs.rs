@@ -385,7 +385,9 @@ async fn queries_run_and_columns_exist() {
     }
     assert!(asked > 0, "the README asks ClickHouse");
 
-    for view in ["decisions", "violations"] {
+    let views =
+        ["decisions", "violations", "policy_versions", "policy_changes", "enforcement_changes"];
+    for view in views {
         let (_, rest) = analytics.split_once(&format!("## Columns of `{view}`")).unwrap();
         let section = rest.split("\n## ").next().unwrap();
         let rows = section.lines().filter(|line| line.starts_with("| `"));

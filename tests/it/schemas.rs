@@ -88,7 +88,7 @@ fn requests_of_the_contract_are_valid_and_others_are_not() {
 #[tokio::test]
 async fn what_goes_over_the_wire_is_valid() {
     let fleet = Fleet::with_policies(&[
-        ("bad", "allow := 7"),
+        ("bad", "allow := count(input.action)"),
         ("kind", r#"allow := true  warnings := ["w"]"#),
         ("strict", "allow := false if input.action == \"forbidden\"\ndeny_reasons := [\"d\"]"),
     ]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::batch::{Batch, Item, Source};
@@ -24,8 +24,8 @@ use crate::runtime::metrics;
 use crate::runtime::retry::Retry;
 use crate::store::StreamPosition;
 
-/// How often the lag is asked for.
-const LAG: Duration = Duration::from_secs(5);
+/// How often the consumer's progress is asked for.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// When a batch is due, and how much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,8 @@ pub(super) struct Collector<R> {
     pub(super) in_flight: Arc<InFlight>,
     pub(super) desk: Desk,
     pub(super) batches: mpsc::Sender<Batch<R>>,
+    /// Up to where it is known of every message what became of it.
+    pub(super) settled: watch::Sender<Option<StreamPosition>>,
     pub(super) health: Reporter,
     pub(super) limits: Limits,
     pub(super) pending: Pending<R>,
@@ -154,8 +156,8 @@ impl<R: Line> Collector<R> {
     async fn read(&mut self, session: &mut Session, retry: &mut Retry) -> End {
         let stop = self.context.stop.clone();
         let batches = self.batches.clone();
-        let mut lag = tokio::time::interval(LAG);
-        lag.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut progress = tokio::time::interval(PROGRESS);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.pending.is_due(&self.limits);
             let next_due = self.pending.next_due(&self.limits);
@@ -178,8 +180,8 @@ impl<R: Line> Collector<R> {
                     }
                 }
                 () = sleep_until(next_due), if !due => (),
-                _ = lag.tick() => {
-                    if let Err(error) = self.report_lag(session).await {
+                _ = progress.tick() => {
+                    if let Err(error) = self.report_progress(session).await {
                         return End::Lost(error);
                     }
                 }
@@ -211,10 +213,12 @@ impl<R: Line> Collector<R> {
         }
     }
 
-    async fn report_lag(&self, session: &mut Session) -> Result<(), BusError> {
-        let lag = session.lag().await?;
+    async fn report_progress(&self, session: &mut Session) -> Result<(), BusError> {
+        let progress = session.progress().await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::stream_lag(self.consumer.name()).set(lag as f64);
+        metrics::stream_lag(self.consumer.name()).set(progress.lag as f64);
+        let settled = StreamPosition { epoch: session.epoch, sequence: progress.settled };
+        self.settled.send_replace(Some(settled));
         Ok(())
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::batch::{Batch, Item, by_partition, token, unique};
 use super::desk::Desk;
-use super::gaps::{Gap, gaps};
+use super::gaps::{Suspects, jumps};
 use super::in_flight::InFlight;
 use super::line::{Line, Refusal};
 use super::observe::Observer;
@@ -41,6 +41,10 @@ pub(super) struct Inserter {
     pub(super) marks: Marks,
     /// Rows refused since one was taken.
     pub(super) refused_in_a_row: usize,
+    /// Up to where it is known of every message what became of it.
+    pub(super) settled: watch::Receiver<Option<StreamPosition>>,
+    /// Versions that may be missing.
+    pub(super) suspects: Suspects,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +78,16 @@ impl Inserter {
     pub(super) async fn run<R: Line>(mut self, mut batches: mpsc::Receiver<Batch<R>>) {
         // The tables are there, or we wouldn't be.
         self.health.ready();
-        while let Some(batch) = batches.recv().await {
-            self.settle(batch).await;
+        loop {
+            tokio::select! {
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.settle(batch).await,
+                    None => return,
+                },
+                Ok(()) = self.settled.changed(), if !self.suspects.is_empty() => {
+                    self.confirm_gaps::<R>().await;
+                }
+            }
         }
     }
 
@@ -88,7 +100,7 @@ impl Inserter {
         if self.must_look_up(&items) {
             items = self.without_stored(items).await;
         }
-        let missing = self.missing_versions(&items).await;
+        self.suspect_gaps(&items).await;
         let mut stored = 0;
         for part in by_partition(items) {
             let (rows, refused) = self.store_part(part).await;
@@ -99,8 +111,6 @@ impl Inserter {
                 self.desk.take(item.source, at, refusal).await;
             }
         }
-        // Said once: what comes again is stored, and no news any more.
-        missing.iter().for_each(Gap::report);
         self.observer.inserted(R::TABLE, stored).await;
         self.in_flight.acknowledge(&positions).await;
         self.marks.raise(&positions);
@@ -156,20 +166,39 @@ impl Inserter {
         items
     }
 
-    /// The versions that the history lacks before these: a bucket keeps a number of versions of each
-    /// policy, and a sink that was away for longer never sees the others.
-    async fn missing_versions<R: Line>(&self, items: &[Item<R>]) -> Vec<Gap> {
+    /// Takes note of the versions that the history lacks before these: a bucket keeps a number of
+    /// versions of each policy, and a sink that was away for longer never sees the others. What comes
+    /// again is stored already, and so is looked at once.
+    async fn suspect_gaps<R: Line>(&mut self, items: &[Item<R>]) {
         let rows: Vec<&R> = items.iter().map(|item| &item.row).collect();
-        let new: Vec<VersionOf> = rows.iter().filter_map(|row| row.version_of()).collect();
+        let versions = rows.iter().filter_map(|row| Some((row.version_of()?, row.position())));
+        let new: Vec<(VersionOf, StreamPosition)> = versions.collect();
         if new.is_empty() {
-            return Vec::new();
+            return;
         }
         let mut retry = Retry::new(self.retry);
-        loop {
+        let known = loop {
             match self.store.greatest_versions(&rows).await {
-                Ok(known) => return gaps(&known, &new),
+                Ok(known) => break known,
                 Err(error) => self.wait_out(&error, &mut retry).await,
             }
+        };
+        self.suspects.add(jumps(&known, &new));
+    }
+
+    /// Reports the versions that can't come any more.
+    async fn confirm_gaps<R: Line>(&mut self) {
+        let Some(settled) = *self.settled.borrow_and_update() else { return };
+        for gap in self.suspects.settled(settled) {
+            let mut retry = Retry::new(self.retry);
+            let stored = loop {
+                match self.store.count_versions(R::TABLE, &gap.of, gap.from..=gap.to).await {
+                    Ok(stored) => break stored,
+                    Err(error) => self.wait_out(&error, &mut retry).await,
+                }
+            };
+            self.health.ready();
+            gap.report(stored);
         }
     }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,6 +29,7 @@ pub use observe::{Nobody, Observer};
 
 use self::collect::{Collector, Limits, Pending};
 use self::desk::{Clerk, Desk};
+use self::gaps::Suspects;
 use self::in_flight::InFlight;
 use self::insert::{Inserter, Marks, Settings};
 use self::line::{Line, Origin};
@@ -187,6 +188,7 @@ impl Parts {
         let in_flight = Arc::new(InFlight::new(acks, config.sink.ack_wait));
         let (desk, letters) = Desk::new(R::TABLE);
         let (batches, collected) = mpsc::channel(1);
+        let (settled, seen_settled) = watch::channel(None);
 
         let clerk = Clerk {
             dead_letters: DeadLetters::new(&connection, subjects.clone(), &origin.stream),
@@ -205,6 +207,8 @@ impl Parts {
             settings: inserter_settings(&config),
             marks: Marks::default(),
             refused_in_a_row: 0,
+            settled: seen_settled,
+            suspects: Suspects::default(),
         };
         let collector = Collector {
             connection,
@@ -214,6 +218,7 @@ impl Parts {
             in_flight: Arc::clone(&in_flight),
             desk,
             batches,
+            settled,
             health: part("sink"),
             limits: limits(&config),
             pending: Pending::default(),

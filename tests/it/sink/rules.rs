@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::kv;
@@ -19,6 +19,7 @@ use sluicegate::runtime::metrics;
 use sluicegate::store::{Store, Table};
 use uuid::Uuid;
 
+use super::chaos::{how_long, random};
 use super::{Hold, Rig, rig, rig_on};
 use crate::store::eventually;
 use crate::support::servers::ClickHouse;
@@ -369,7 +370,9 @@ async fn a_bucket_that_comes_late_and_one_that_is_made_anew() {
     sink.stopped().await;
 }
 
-/// The count of the whole process: how much a test adds to it is what is looked at.
+/// The count is the whole process': one test at a time looks at it.
+static COUNTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 fn counted() -> u64 {
     let text = metrics::install().unwrap().render();
     let line = text.lines().find(|line| line.starts_with("sluicegate_policy_version_gaps_total "));
@@ -380,6 +383,7 @@ fn counted() -> u64 {
 async fn versions_that_left_the_bucket_unread_are_counted_once() {
     let rig = rig().await;
     let bucket = rig.bucket().await;
+    let _alone = COUNTING.lock().await;
     let before = counted();
     let sink = rig.sink();
     let mut written = Written::default();
@@ -430,4 +434,91 @@ async fn a_version_written_again_with_other_words_changes_nothing_that_was_store
     assert_eq!(why, BTreeSet::from([first.comment, other.comment]));
     assert_eq!(rig.number("SELECT count() FROM policy_versions").await, 2);
     sink.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_whenever() {
+    let clickhouse = ClickHouse::start();
+    let rig = rig_on(&clickhouse, |config| {
+        config.clickhouse.insert_timeout = Duration::from_secs(2);
+        config.clickhouse.query_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let bucket = rig.bucket().await;
+    let _alone = COUNTING.lock().await;
+    let before = counted();
+    let mut sinks = vec![rig.sink(), rig.sink()];
+    let mut written = Written::default();
+    let end = Instant::now() + how_long();
+    while Instant::now() < end {
+        // Few enough for a policy that its versions are still in the bucket when they are read.
+        for _ in 0..random(8) {
+            let name = format!("p{}", random(40));
+            written.put(&bucket, &name, &json!({})).await;
+        }
+        tokio::time::sleep(Duration::from_millis(random(200))).await;
+        match random(8) {
+            0 => {
+                clickhouse.kill();
+                written.put(&bucket, "p0", &json!({})).await;
+                clickhouse.restart();
+            }
+            1 => {
+                clickhouse.pause();
+                tokio::time::sleep(Duration::from_millis(random(3_000))).await;
+                clickhouse.resume();
+            }
+            2 => {
+                rig.nats.kill();
+                rig.nats.restart();
+                eventually("the client is back", async || bucket.status().await.is_ok()).await;
+            }
+            _ => {
+                let at = usize::try_from(random(2)).unwrap();
+                sinks.swap_remove(at).killed().await;
+                sinks.push(rig.sink());
+            }
+        }
+    }
+    written.put(&bucket, "last", &json!({})).await;
+    let expected: Vec<String> =
+        written.records.keys().map(|(id, version)| format!("{id}@{version}")).collect();
+    let exact = "SELECT concat(toString(id), '@', toString(version)) FROM policy_versions";
+    let stored = async || {
+        let rows = rig.clickhouse.query_raw(exact).fetch_all::<String>().await;
+        rows.unwrap_or_default()
+    };
+    eventually("every version is stored", async || stored().await.len() >= expected.len()).await;
+    rig.settled("rules").await;
+    let found = stored().await;
+    assert_eq!(found.len(), expected.len(), "each exactly once");
+    assert_eq!(
+        found.into_iter().collect::<BTreeSet<_>>(),
+        expected.into_iter().collect::<BTreeSet<_>>()
+    );
+    assert_eq!(counted(), before, "nothing is missing");
+    for sink in sinks {
+        sink.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn versions_that_come_late_are_not_missing() {
+    let rig = rig().await;
+    let bucket = rig.bucket().await;
+    let _alone = COUNTING.lock().await;
+    let before = counted();
+    let sink = rig.sink();
+    sink.ready().await;
+    let id = Uuid::now_v7();
+    // By hand, in a wrong order: as it looks when what a dead sink held is delivered again.
+    for version in [1, 5, 2, 4] {
+        write(&bucket, &record("a", id, version, &json!({}))).await;
+    }
+    let counted_one = async || counted() == before + 1;
+    eventually("version 3 is missing, the others came late", counted_one).await;
+    write(&bucket, &record("a", id, 6, &json!({}))).await;
+    eventually("all are stored", async || rows(&rig).await.len() == 5).await;
+    sink.stopped().await;
+    assert_eq!(counted(), before + 1);
 }

@@ -261,3 +261,76 @@ async fn questions_fail_as_the_others_do() {
     let error = store.policy_versions("a", 1).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Schema, "{error}");
 }
+
+/// The first query of a numbered recipe in docs/analytics.md.
+fn recipe(number: u32) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/analytics.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, recipe) = text.split_once(&format!("\n### {number}. ")).unwrap();
+    recipe.split("```sql\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_recipes_about_changes_tell_the_truth() {
+    let (store, client) = store().await;
+    let id = Uuid::now_v7();
+    let now = Utc::now();
+    let minutes = |n: i64| (now - TimeDelta::minutes(n)).to_rfc3339();
+    let mut rows = Vec::new();
+    for (v, ago, by, status) in [(1, 50, "alice", "draft"), (2, 20, "bob", "active")] {
+        let change = json!({"updated_at": minutes(ago), "updated_by": by, "status": status});
+        rows.push(version(record("cost_control", id, v, &change), at(FIRST, v)));
+    }
+    insert(&store, &rows).await;
+    let mut switches = Vec::new();
+    for (v, ago, mode) in [(1, 40, "off"), (2, 15, "on")] {
+        let change = json!({"version": v, "mode": mode, "updated_at": minutes(ago)});
+        let record: EnforcementRecord = serde_json::from_value(change).unwrap();
+        switches.push(EnforcementRow::new(record, at(FIRST, v)).unwrap());
+    }
+    store.insert(&refs(&switches), "t").await.unwrap();
+    let mut decisions = Vec::new();
+    for (n, ago, v, verdict, enforced) in [
+        (1, 300, 1, "deny", true), // long before
+        (2, 45, 1, "allow", true),
+        (3, 30, 1, "allow", false),
+        (4, 19, 1, "allow", false), // of a worker that has not taken it up yet
+        (5, 10, 2, "deny", true),
+        (6, 5, 2, "allow", true),
+    ] {
+        let reasons = if verdict == "deny" { json!(["budget_exceeded"]) } else { json!([]) };
+        decisions.push(row(
+            n,
+            &json!({"timestamp": minutes(ago), "decision": verdict, "enforced": enforced, "policies": [
+                {"name": "cost_control", "package": "p", "version": v, "scope": "global",
+                 "mode": "enforce", "decision": verdict, "deny_reasons": reasons, "warnings": []},
+                {"name": "other", "package": "q", "version": 7, "scope": "global",
+                 "mode": "enforce", "decision": "deny", "deny_reasons": ["x"], "warnings": []}]}),
+        ));
+    }
+    for decision in &decisions {
+        store.insert(&[decision], &decision.id.to_string()).await.unwrap();
+    }
+
+    let told = async |columns: &str, number: u32| -> Vec<String> {
+        let sql = format!("SELECT toString(tuple({columns})) FROM ({})", recipe(number));
+        client.query_raw(&sql).fetch_all().await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    };
+    assert_eq!(
+        told("name, version, change, changed_fields, updated_by", 20).await,
+        [
+            "('cost_control',2,'changed',['status'],'bob')",
+            "('cost_control',1,'created',[],'alice')"
+        ]
+    );
+    assert_eq!(
+        told("version, changed_by, why, checks, denied_by_it, percent, usual_reasons", 21).await,
+        ["(1,'alice','version 1',3,0,0,[])", "(2,'bob','version 2',2,1,50,['budget_exceeded'])"]
+    );
+    assert!(told("name", 23).await.is_empty());
+    let late = json!({"updated_at": minutes(1)});
+    insert(&store, &[version(record("cost_control", id, 7, &late), at(FIRST, 7))]).await;
+    let missing = told("name, missing_from, missing_to, missing", 23).await;
+    assert_eq!(missing, ["('cost_control',3,6,4)"]);
+    assert_eq!(told("mode, checks, not_enforced", 22).await, ["('off',2,2)", "('on',2,0)"]);
+}

@@ -12,7 +12,7 @@ use super::super::live::{compile_limits, entry, file_name, source_of};
 use crate::config::Config;
 use crate::contract::admin::{Authored, PolicyDraft};
 use crate::contract::{FaultCode, RequestFault};
-use crate::domain::{FailMode, Finding, PolicyRecord};
+use crate::domain::{FailMode, Finding, FindingSeverity, PolicyRecord};
 use crate::engine::{self, CompileLimits, Compiled, Entry, EvaluationLimits};
 
 /// Looks at policies before they get in.
@@ -100,9 +100,16 @@ impl Admission {
         file: &str,
         rego: &str,
     ) -> Result<(Compiled, Vec<Finding>), RequestFault> {
-        engine::compile(file, rego, &self.compile)
-            .map(|compiled| (compiled, Vec::new()))
-            .map_err(|error| RequestFault::new(FaultCode::Refused, "rego", error.to_string()))
+        match engine::admit(file, rego, &self.compile, &self.evaluate) {
+            Ok(admitted) => Ok((admitted.compiled, admitted.warnings)),
+            Err(findings) => {
+                let first = findings.iter().find(|f| f.severity == FindingSeverity::Error);
+                let message = first.map_or_else(String::new, ToString::to_string);
+                let mut fault = RequestFault::new(FaultCode::Refused, "rego", message);
+                fault.findings = findings;
+                Err(fault)
+            }
+        }
     }
 
     fn room(&self, record: &PolicyRecord, records: &Records) -> Result<(), RequestFault> {

@@ -99,10 +99,7 @@ async fn a_violation_event_can_be_acted_on_without_a_join() {
     for (name, severity) in [("cost", "critical"), ("fine", "info"), ("time", "warning")] {
         let allows = name == "fine";
         fleet.policy(name, &format!("allow := {allows}  deny_reasons := [\"{name} reason\"]"));
-        fleet.settings_add(
-            name,
-            &format!("status = \"active\"\nseverity = \"{severity}\""),
-        );
+        fleet.settings_add(name, &format!("status = \"active\"\nseverity = \"{severity}\""));
     }
     let (_worker, agent, audit) = fleet.start().await;
     let reply = agent.check(request()).await;

@@ -5,8 +5,8 @@ use sluicegate::config::FailMode;
 
 use super::super::support::{Admin, AuditStream, Fleet};
 
-/// Fails at every check: `allow` must be true or false.
-const FAILS: &str = "allow := \"maybe\"";
+/// Fails at every check, and nobody can see it before: `allow` must be true or false.
+const FAILS: &str = "allow := lower(input.action)";
 
 /// The one violation of a decision, which is a failed policy's.
 async fn failure(audit: &AuditStream, reply: &Value, policy: &str, action_taken: &str) -> Value {
@@ -73,9 +73,13 @@ async fn the_whole_system_can_fail_closed_and_one_policy_open() {
 async fn what_a_policy_must_not_say_is_a_failure() {
     let fleet = Fleet::new();
     let cases = [
-        ("text", r#"allow := "yes""#, "`allow` must be true or false, not a string"),
-        ("numbers", "deny_reasons := [1]", "`deny_reasons` must hold strings, not a number"),
-        ("word", r#"warnings := "w""#, "must be a set, an array or an object"),
+        ("text", "allow := lower(input.action)", "`allow` must be true or false, not a string"),
+        (
+            "numbers",
+            "deny_reasons := [count(input.action)]",
+            "`deny_reasons` must hold strings, not a number",
+        ),
+        ("word", "warnings := lower(input.action)", "must be a set, an array or an object"),
         (
             "long",
             r#"warnings := [concat("", [x | some i in ["a","b","c","d","e","f"]; x := concat(i, ["0123456789012345678901234567890123456789","0123456789012345678901234567890123456789","0123456789012345678901234567890123456789"])])]"#,

@@ -1,6 +1,12 @@
-//! The folder of policies: changes while running, policies that are wrong or hostile, usage.
+//! The policies in force: how the bucket is filled, changes while running, many who change, what
+//! is done by hand, hostile policies, usage.
 
+mod by_hand;
 mod changes;
 mod hostile;
+mod races;
+mod reconnect;
+mod switch;
 mod usage;
+mod versions;
 mod wrong;
