@@ -217,6 +217,7 @@ mod tests {
             code: "parse".into(),
             message: "no good".into(),
             help: "do good".into(),
+            file: None,
             line: Some(2),
             column: Some(3),
         });

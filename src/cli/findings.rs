@@ -6,7 +6,12 @@ use crate::domain::{Finding, FindingSeverity};
 
 /// A finding as lines of text.
 pub(crate) fn lines(finding: &Finding, source: &Source) -> Vec<String> {
-    let mut place = if source.name.is_empty() { "policy" } else { &source.name }.to_owned();
+    // The name that the author knows, before the one that the worker gave it.
+    let mut place = match (source.name.as_str(), &finding.file) {
+        ("", Some(file)) => file.clone(),
+        ("", None) => "policy".to_owned(),
+        (name, _) => name.to_owned(),
+    };
     for number in [finding.line, finding.column].into_iter().map_while(|number| number) {
         place.push_str(&format!(":{number}"));
     }
@@ -32,10 +37,11 @@ fn snippet(finding: &Finding, source: &Source) -> Vec<String> {
     let line = finding.line.and_then(|line| source.text.lines().nth(line.checked_sub(1)?));
     let (Some(text), Some(number)) = (line, finding.line) else { return Vec::new() };
     let mut lines = vec![format!("{} {text}", styled(DIM, format!("{number:>4} |")))];
-    if let Some(column) = finding.column.filter(|column| *column <= text.chars().count() + 1) {
+    // Columns count bytes.
+    let before = finding.column.and_then(|column| text.get(..column.checked_sub(1)?));
+    if let Some(before) = before {
         // Tabs stay tabs, so that the mark stands where the reader's editor puts the text.
-        let before = text.chars().take(column.saturating_sub(1));
-        let before: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let before: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         lines.push(format!("{} {before}{}", styled(DIM, "     |"), styled(BAD, "^")));
     }
     lines
@@ -66,10 +72,11 @@ mod tests {
             code: "unknown-field".into(),
             message: "input.budgte is no field".into(),
             help: String::new(),
+            file: Some("rego".into()),
             line,
             column,
         };
-        let source = Source { name: "p.rego".into(), text: "package p\n\tallow := x\n".into() };
+        let source = Source { name: "p.rego".into(), text: "package p\n\tallow := \"ä\" x\n".into() };
         let lines = lines(&finding, &source);
         lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
     }
@@ -80,7 +87,7 @@ mod tests {
             said(Some(2), Some(2)),
             [
                 "p.rego:2:2: warning: input.budgte is no field [unknown-field]",
-                "   2 | \tallow := x",
+                "   2 | \tallow := \"ä\" x",
                 "     | \t^",
             ]
         );
@@ -90,5 +97,7 @@ mod tests {
         assert_eq!(said(Some(9), Some(1)).len(), 1);
         assert_eq!(said(Some(2), Some(400)).len(), 2);
         assert_eq!(said(Some(0), Some(0)).len(), 1);
+        assert_eq!(said(Some(2), Some(16))[2], "     | \t             ^", "columns count bytes");
+        assert_eq!(said(Some(2), Some(13)).len(), 2, "in the middle of a letter");
     }
 }

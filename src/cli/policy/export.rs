@@ -14,7 +14,7 @@ use crate::domain::PolicyRecord;
 use crate::roles::policies_folder;
 
 /// Requests at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
 /// Write the stored policies to a folder, which `apply -f` makes the stored ones again
 #[derive(Args)]

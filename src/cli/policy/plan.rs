@@ -16,7 +16,7 @@ use crate::engine::{self, CompileLimits};
 use crate::roles::policies_diff::{Side, unified};
 
 /// Requests at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
 /// What becomes of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

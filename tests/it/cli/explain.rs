@@ -49,9 +49,13 @@ impl Stage {
     }
 
     fn program(&self, arguments: &[&str]) -> Program {
+        self.command(&[&["explain"], arguments].concat())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Program {
         let database = format!("clickhouse.database={}", self.database);
         let servers = ["--nats-url", &self.fleet.nats.url(), "--clickhouse-url", &self.url];
-        Program::new(&[&["explain"], arguments, &servers, &["--set", &database]].concat())
+        Program::new(&[arguments, &servers, &["--set", &database]].concat())
     }
 
     async fn explain(&self, arguments: &[&str]) -> Said {
@@ -151,4 +155,32 @@ async fn what_can_not_be_tried_again_is_said() {
     ] {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_come_back_from_clickhouse() {
+    let stage = Stage::new(Fleet::new()).await;
+    let restore = ["policy", "restore", "--from-clickhouse", "--wait"];
+    let run = async |program: Program| tokio::task::spawn_blocking(|| program.run()).await.unwrap();
+    let said = run(stage.command(&restore)).await.ended_with(1);
+    assert!(said.err.contains("has no policies to put back"), "{said:?}");
+    let mut rows = Vec::new();
+    let versions = [("limited", 3, false), ("user", 4, false), ("gone", 2, true)];
+    for (sequence, (name, version, deleted)) in (1..).zip(versions) {
+        let (rego, template) =
+            if name == "user" { ("", json!("limited")) } else { (LIMITED, Value::Null) };
+        let record = json!({"id": uuid::Uuid::new_v4(), "name": name, "package": "limited",
+            "rego": rego, "template": template, "parameters": {"limit": 5}, "version": version,
+            "status": "active", "deleted": deleted, "updated_by": "ada",
+            "created_at": Utc::now(), "updated_at": Utc::now()});
+        let at = StreamPosition { epoch: Utc::now(), sequence };
+        rows.push(RuleRow::new(serde_json::from_value(record).unwrap(), at).unwrap());
+    }
+    stage.store.insert(&rows.iter().collect::<Vec<_>>(), "rules").await.unwrap();
+    let said = run(stage.command(&restore)).await.ended_with(0);
+    assert!(said.out.starts_with("restored  limited\nrestored  user\n"), "{said:?}");
+    let large = json!({"action": "a", "resource": {"size": 6}});
+    assert_eq!(stage.agent.check(large).await["decision"], "deny");
+    let said = run(stage.command(&[&restore[..], &["--json"]].concat())).await.ended_with(0).json();
+    assert_eq!((&said["restored"], &said["present"]), (&json!([]), &json!(["limited", "user"])));
 }
