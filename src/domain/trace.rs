@@ -64,17 +64,18 @@ impl LineCoverage {
     }
 }
 
-/// A change to the request by which a policy would have allowed it.
+/// One change of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// What to change, such as `context.estimated_cost_usd`.
+    /// The member of the request, for example `context.estimated_cost_usd` or `resource.model`.
     pub path: String,
-    /// What is there; left out where nothing is.
+    /// What it is; nothing where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Value>,
-    /// What would do; left out where it should go.
+    /// What it would have to be; nothing where it would have to be left out, or where the policy
+    /// takes any other value: the text says which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
-    /// The same in words.
+    /// The change in words, for a person or an agent.
     pub text: String,
 }

@@ -273,6 +273,30 @@ pub(super) fn literal(expr: &Expr) -> Option<Value> {
     }
 }
 
+/// First byte of a place and the one after its last. Spans of regorus leave out the quotes of a
+/// string that begins or ends them.
+pub(super) fn whole(span: &Span) -> (u32, u32) {
+    let text = span.source.get_contents().as_bytes();
+    let quote = |at: Option<u32>| {
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| text.get(at)).is_some_and(|byte| matches!(byte, b'"' | b'`'))
+    };
+    let start = span.start.saturating_sub(u32::from(quote(span.start.checked_sub(1))));
+    (start, span.end.saturating_add(u32::from(quote(Some(span.end)))))
+}
+
+/// The text of a place on one line, shortened to so many characters.
+pub(super) fn text(span: &Span, most: usize) -> String {
+    let (start, end) = whole(span);
+    let range = usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
+    let words = span.source.get_contents().get(range).unwrap_or_default().split_whitespace();
+    let text = words.collect::<Vec<_>>().join(" ");
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// The name of a called function, as written.
 pub(super) fn called(fcn: &Expr) -> String {
     fcn.span().text().split_whitespace().collect()

@@ -11,6 +11,8 @@ use super::ast::{self, Definition, Kind, Lines, Node};
 use super::finding::Finding;
 use super::lint::condition;
 
+/// Characters of a condition that is shown.
+const LONGEST: usize = 120;
 /// Pairs of definitions that are compared, for each rule.
 const MOST_PAIRS: usize = 200;
 
@@ -31,14 +33,16 @@ fn constants(definition: &Definition<'_>, lines: &Lines) -> Vec<Finding> {
         if let Node::Statement(statement) = node
             && let Some(holds) = constant(statement)
         {
-            let text = one_line(statement.span.text());
+            let text = ast::text(&statement.span, LONGEST);
             let (code, message) = if holds {
                 ("constant-condition", format!("`{text}` always holds"))
             } else {
                 ("never-fires", format!("`{text}` never holds, so what it is part of never does"))
             };
             let help = "compare with something of the input, or remove it";
-            findings.push(Finding::warning(code, message, help).at(lines.at(statement.span.start)));
+            findings.push(
+                Finding::warning(code, message, help).at(lines.at(ast::whole(&statement.span).0)),
+            );
         }
         true
     });
@@ -87,7 +91,7 @@ fn contradiction(body: &RuleBody, lines: &Lines) -> Option<Finding> {
                     "`{what}` can't be both {other} and {value}: this definition never holds"
                 );
                 let help = format!("write `{what} in {{{other}, {value}}}`, or another definition");
-                let place = lines.at(statement.span.start);
+                let place = lines.at(ast::whole(&statement.span).0);
                 return Some(Finding::warning("never-fires", message, help).at(place));
             }
             _ => drop(equal.insert(what, value)),
@@ -104,7 +108,7 @@ fn equality(expr: &Expr) -> Option<(String, Value)> {
         (Some(value), None) => (rhs, value),
         _ => return None,
     };
-    let text = one_line(what.span().text());
+    let text = ast::text(what.span(), LONGEST);
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
     plain.then_some((text, value))
 }
@@ -152,7 +156,7 @@ fn exclude(a: &Definition<'_>, b: &Definition<'_>) -> bool {
 }
 
 fn opposite(a: &LiteralStmt, b: &LiteralStmt) -> bool {
-    let text = |expr: &Expr| one_line(expr.span().text());
+    let text = |expr: &Expr| ast::text(expr.span(), usize::MAX);
     match (&a.literal, &b.literal) {
         (Literal::Expr { expr, .. }, Literal::NotExpr { expr: negated, .. })
         | (Literal::NotExpr { expr: negated, .. }, Literal::Expr { expr, .. }) => {
@@ -186,9 +190,4 @@ fn disjoint(a: &BoolOp, b: &BoolOp) -> bool {
         BoolOp::Ne => [true, false, true],
     };
     holds(a).iter().zip(holds(b)).all(|(a, b)| !(*a && b))
-}
-
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(120).collect()
 }

@@ -44,7 +44,7 @@ fn reasons_that_can_never_deny() {
 #[test]
 fn rules_that_nothing_uses() {
     let found = codes(
-        "allow := a\na if input.user\nb if c\nc if input.user\nf(x) := x\nf(1) := 1\ntest_b if c",
+        "allow := a\na if input.user\nb if c\nc if input.user\nf(x) := x\nf(1) := 1\ntest_b if not c",
     );
     let unused = |line| ("unused-rule".to_owned(), line);
     assert_eq!(found, [unused(5), unused(6), unused(7)]);

@@ -20,9 +20,9 @@ pub struct Metadata {
     pub severity: Option<Severity>,
     /// JSON Schema of its parameters; an empty object where it has none.
     pub parameters: Map<String, Value>,
-    /// What each reason means and what to do about it.
+    /// What each deny reason means and what to do about it, for whoever is denied.
     pub reasons: BTreeMap<String, String>,
-    /// What each warning means.
+    /// The same of each warning.
     pub warnings: BTreeMap<String, String>,
 }
 
@@ -54,9 +54,13 @@ pub(super) fn read(rego: &str) -> Result<Metadata, EngineError> {
         description: annotations.description.trim().to_owned(),
         severity: annotations.custom.severity,
         parameters: annotations.custom.parameters,
-        reasons: annotations.custom.reasons,
-        warnings: annotations.custom.warnings,
+        reasons: trimmed(annotations.custom.reasons),
+        warnings: trimmed(annotations.custom.warnings),
     })
+}
+
+fn trimmed(texts: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    texts.into_iter().map(|(name, text)| (name, text.trim().to_owned())).collect()
 }
 
 /// The YAML of the last annotation before the package, with its first line's number.
@@ -92,13 +96,16 @@ mod tests {
         let metadata = read(
             "# A comment.\n\n# METADATA\n# title: Cost control\n# description: |\n#   Two\n#   lines.\n\
              # custom:\n#   severity: critical\n#   parameters:\n#     type: object\n#     properties:\n\
-             #       limit: {type: number, default: 1.5}\npackage a.b\n\n# METADATA\n# title: a rule\nallow := true\n",
+             #       limit: {type: number, default: 1.5}\n#   reasons:\n#     much: >-\n\
+             #       Spend\n#       less.\n#   warnings: {odd: Look twice.}\npackage a.b\n\n# METADATA\n# title: a rule\nallow := true\n",
         )
         .unwrap();
         assert_eq!(metadata.title, "Cost control");
         assert_eq!(metadata.description, "Two\nlines.");
         assert_eq!(metadata.severity, Some(Severity::Critical));
         assert_eq!(metadata.parameters["properties"]["limit"]["default"], 1.5);
+        assert_eq!(metadata.reasons["much"], "Spend less.");
+        assert_eq!(metadata.warnings["odd"], "Look twice.");
     }
 
     #[test]
