@@ -73,7 +73,8 @@ pub(crate) async fn run(command: Check, config: &Config, json: bool) -> anyhow::
     Ok(if reply.allowed { Exit::Ok } else { Exit::Denied })
 }
 
-fn show(reply: &CheckReply) {
+/// Shows a decision.
+pub(super) fn show(reply: &CheckReply) {
     let verdict = match reply.decision {
         Verdict::Allow => styled(GOOD, "ALLOWED"),
         Verdict::Deny => styled(BAD, "DENIED"),

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use self::replay::Replayed;
 use super::ask::Desk;
+use super::check;
 use super::exit::Exit;
 use super::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
 use super::trace;
@@ -49,7 +50,17 @@ pub(crate) struct Explain {
 }
 
 pub(crate) async fn run(command: Explain, config: &Config, json: bool) -> anyhow::Result<Exit> {
-    let event = find::event(&command, config).await?;
+    let reply = find::reply(&command)?;
+    let event = match (find::event(&command, reply.as_ref(), config).await, &reply) {
+        (Ok(event), _) => event,
+        (Err(error), Some(reply)) if !json => {
+            // What the reply says by itself is better than nothing.
+            check::show(reply);
+            print::error(&error.context("the input that the policies saw can't be had"));
+            return Ok(Exit::Unavailable);
+        }
+        (Err(error), _) => return Err(error),
+    };
     let desk = Desk::open(config).await?;
     let replayed = replay::all(&desk, config, &event).await?;
     if json {
@@ -130,7 +141,7 @@ fn policy(replayed: &Replayed) {
     match &replayed.replay {
         Some(replay) => trace::show(replay, &replayed.source, false),
         None => {
-            print::line(super::check::policy_line(&replayed.recorded).trim_end());
+            print::line(check::policy_line(&replayed.recorded).trim_end());
             if let Some(error) = &replayed.recorded.error {
                 print::line(format!("      {}", styled(BAD, error)));
             }

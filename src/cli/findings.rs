@@ -76,7 +76,8 @@ mod tests {
             line,
             column,
         };
-        let source = Source { name: "p.rego".into(), text: "package p\n\tallow := \"ä\" x\n".into() };
+        let source =
+            Source { name: "p.rego".into(), text: "package p\n\tallow := \"ä\" x\n".into() };
         let lines = lines(&finding, &source);
         lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
     }

@@ -109,12 +109,17 @@ pub(crate) fn way_out(advice: &[Advice], remedy: &[Change]) {
         print::line(format!("      {}: {}", styled(STRONG, &advice.reason), advice.text.trim()));
     }
     for change in remedy {
-        let say = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), short);
+        // Without a value to set, the words say what to do.
+        let place = match (&change.from, &change.to) {
+            (Some(from), Some(to)) => format!("({}: {} → {})", change.path, short(from), short(to)),
+            (None, Some(to)) => format!("({}: {})", change.path, short(to)),
+            (_, None) => format!("({})", change.path),
+        };
         print::line(format!(
             "      {}  {}  {}",
             styled(GOOD, "would allow"),
             change.text,
-            styled(DIM, format!("({}: {} → {})", change.path, say(&change.from), say(&change.to)))
+            styled(DIM, place)
         ));
     }
 }

@@ -18,13 +18,23 @@ const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// Between two looks for it.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The event of the decision that the flags name.
-pub(super) async fn event(command: &Explain, config: &Config) -> anyhow::Result<DecisionEvent> {
+/// The reply that the flags name, if they do.
+pub(super) fn reply(command: &Explain) -> anyhow::Result<Option<CheckReply>> {
+    let Some(path) = &command.reply else { return Ok(None) };
+    let text = request::read(path, "--reply")?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{} holds no reply to a check", path.display()))
+        .map(Some)
+}
+
+/// The event of the decision that the flags or the reply name.
+pub(super) async fn event(
+    command: &Explain,
+    reply: Option<&CheckReply>,
+    config: &Config,
+) -> anyhow::Result<DecisionEvent> {
     let store = Store::connect(&config.clickhouse);
-    if let Some(path) = &command.reply {
-        let text = request::read(path, "--reply")?;
-        let reply: CheckReply = serde_json::from_slice(&text)
-            .with_context(|| format!("{} holds no reply to a check", path.display()))?;
+    if let Some(reply) = reply {
         if reply.audit == AuditState::Off {
             bail!(
                 "the decision {} was not recorded (setting audit.acknowledge is off); try the \

@@ -6,7 +6,7 @@ use sluicegate::contract::DecisionEvent;
 use sluicegate::store::{DecisionRow, RuleRow, Store, StreamPosition, migrate};
 
 use super::manage::{LIMITED, says};
-use crate::support::servers::ClickHouse;
+use crate::support::servers::{ClickHouse, free_port};
 use crate::worker::support::program::Said;
 use crate::worker::support::{Agent, AuditStream, Fleet, Program, Worker};
 
@@ -112,6 +112,16 @@ async fn a_denial_with_its_rules_values_and_advice() {
     let text = reply.to_string();
     let said = tokio::task::spawn_blocking(move || program.run_with_input(&text)).await.unwrap();
     assert!(said.ended_with(0).out.contains(id));
+    // Without ClickHouse, what the reply says by itself.
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
+    let text = reply.to_string();
+    let program = Program::new(&["explain", "--reply", "-", "--clickhouse-url", &nowhere]);
+    let said = tokio::task::spawn_blocking(move || program.run_with_input(&text)).await.unwrap();
+    let said = said.ended_with(4);
+    assert!(
+        said.out.starts_with("DENIED  too_large") && said.err.contains("ClickHouse"),
+        "{said:?}"
+    );
     let program = stage.program(&["--reply", "-"]);
     let said = tokio::task::spawn_blocking(move || program.run_with_input("{}")).await.unwrap();
     assert!(said.ended_with(1).err.contains("no reply to a check"));
