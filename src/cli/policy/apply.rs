@@ -1,13 +1,14 @@
 //! `sluicegate policy apply`: the stored policies become those of a folder.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::change::ByFlags;
 use super::plan::{Step, What, plan};
-use super::wait::{WaitFlag, Waited};
+use super::wait::{self, WaitFlag, Waited};
 use crate::cli::ask::{Desk, Source};
 use crate::cli::exit::Exit;
 use crate::cli::findings;
@@ -15,6 +16,9 @@ use crate::cli::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
 use crate::config::Config;
 use crate::contract::admin::{ChangeReply, NamedChange, PutRequest, Verb};
 use crate::roles::policies_folder::{self, FolderLimits};
+
+/// How long workers may take to know of a step before the next one that builds on it is tried.
+const BETWEEN: Duration = Duration::from_secs(10);
 
 /// Make the stored policies like a folder, which a git repository may own
 #[derive(Args)]
@@ -95,7 +99,13 @@ async fn take(
     json: bool,
 ) -> anyhow::Result<Option<u64>> {
     let mut sequence = None;
+    let mut settled = None;
     for step in steps.iter().filter(|step| step.what != What::Unchanged) {
+        // Any worker may answer, and must know the template, or that nobody uses it any more.
+        if let Some(last) = sequence.filter(|last| step.builds_on && settled != Some(*last)) {
+            wait::reached(desk, last, BETWEEN).await?;
+            settled = Some(last);
+        }
         let change = command.by.authored(step.version, false);
         let policy = step.name.clone();
         let taken: anyhow::Result<ChangeReply> = match step.draft.clone() {

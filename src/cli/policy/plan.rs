@@ -49,6 +49,9 @@ pub(crate) struct Step {
     /// The policy as it shall be.
     #[serde(skip)]
     pub(crate) draft: Option<PolicyDraft>,
+    /// Whether it builds on steps before it, which every worker must know first.
+    #[serde(skip)]
+    pub(crate) builds_on: bool,
 }
 
 impl Step {
@@ -66,6 +69,7 @@ impl Step {
             refused: None,
             told: Vec::new(),
             draft: draft.cloned(),
+            builds_on: false,
         }
     }
 
@@ -207,6 +211,7 @@ impl Planner<'_> {
         {
             return Ok(step.refuse(format!("{}: {error}", draft.name)));
         }
+        step.builds_on = true;
         let stored = self.desk.find(&draft.name).await?.map(|view| view.record);
         let before = stored.as_ref().map(PolicyDraft::from);
         if before.as_ref() == Some(draft) {
@@ -228,13 +233,15 @@ impl Planner<'_> {
             .filter(|record| !self.wanted.contains_key(record.name.as_str()))
             .collect();
         let used: BTreeSet<&str> =
-            gone.iter().filter_map(|record| record.template.as_deref()).collect();
+            self.stored.values().filter_map(|record| record.template.as_deref()).collect();
         let mut steps = Vec::with_capacity(gone.len());
         let waves = waves(&gone, |record| (record.name.as_str(), record.template.as_deref()));
         for record in waves.into_iter().rev().flatten() {
-            let step = Step::new(&record.name, Some(record.version), None);
-            // As long as its users are there it can't go; they go first.
+            let mut step = Step::new(&record.name, Some(record.version), None);
+            // As long as it is used it can't go. Its users go first, or get another template; one
+            // that keeps it is refused in its own step.
             if used.contains(record.name.as_str()) {
+                step.builds_on = true;
                 steps.push(step);
                 continue;
             }

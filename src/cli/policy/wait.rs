@@ -47,16 +47,23 @@ pub(crate) struct Behind {
 impl WaitFlag {
     /// Waits if it was asked to, until all live workers are at a sequence.
     pub(crate) async fn until(self, desk: &Desk, sequence: u64) -> anyhow::Result<Option<Waited>> {
-        let Some(time) = self.wait else { return Ok(None) };
-        let start = Instant::now();
-        loop {
-            let list: WorkerList = desk.admin(Verb::Workers, &serde_json::json!({})).await?;
-            let waited = Waited::of(list, sequence);
-            if waited.complete() || start.elapsed() >= time {
-                return Ok(Some(waited));
-            }
-            tokio::time::sleep(LOOK.min(time)).await;
+        match self.wait {
+            Some(time) => reached(desk, sequence, time).await.map(Some),
+            None => Ok(None),
         }
+    }
+}
+
+/// Waits until all live workers are at a sequence, or the time is over.
+pub(crate) async fn reached(desk: &Desk, sequence: u64, time: Duration) -> anyhow::Result<Waited> {
+    let start = Instant::now();
+    loop {
+        let list: WorkerList = desk.admin(Verb::Workers, &serde_json::json!({})).await?;
+        let waited = Waited::of(list, sequence);
+        if waited.complete() || start.elapsed() >= time {
+            return Ok(waited);
+        }
+        tokio::time::sleep(LOOK.min(time)).await;
     }
 }
 

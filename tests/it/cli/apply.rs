@@ -33,6 +33,11 @@ fn steps(said: &Value) -> Vec<(&str, &str)> {
 async fn a_folder_is_made_the_stored_policies() {
     let fleet = Fleet::new();
     let (_worker, agent, _) = fleet.start().await;
+    // Any of them may be asked: what builds on a step must not meet one that doesn't know it yet.
+    let others = ["worker-2", "worker-3"].map(|name| fleet.spawn(name, fleet.config.clone()));
+    for other in &others {
+        other.taking_checks().await;
+    }
     let settings = "[limited]\nstatus = \"inactive\"\n\
         [a-user]\ntemplate = \"limited\"\nstatus = \"active\"\nscope = \"session\"\n\
         scope_id = \"s-1\"\nparameters = { limit = 5 }\n";
@@ -77,10 +82,20 @@ async fn a_folder_is_made_the_stored_policies() {
     let names: Vec<_> = list["policies"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
     assert_eq!(names, ["b-user", "limited"]);
 
+    // A policy gets another template, and the old one goes.
+    let other = LIMITED.replace("package limited", "package other");
+    let settings = settings.replace("\"limited\"", "\"other\"").replace("[limited]", "[other]");
+    let files = [("other.rego", other.as_str()), ("policies.toml", settings.as_str())];
+    let dir = folder(&fleet, "three", &files);
+    let said = json(&fleet, &["policy", "apply", "-f", text(&dir), "--prune"]).await;
+    let expected = [("other", "create"), ("b-user", "change"), ("limited", "delete")];
+    assert_eq!(steps(&said), expected);
+    assert_eq!(json(&fleet, &["policy", "show", "b-user"]).await["template"], "other");
+
     // Everything goes, users before their template.
     let empty = folder(&fleet, "empty", &[]);
     let said = json(&fleet, &["policy", "apply", "-f", text(&empty), "--prune"]).await;
-    assert_eq!(steps(&said), [("b-user", "delete"), ("limited", "delete")]);
+    assert_eq!(steps(&said), [("b-user", "delete"), ("other", "delete")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
