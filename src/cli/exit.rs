@@ -7,11 +7,11 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done; for `check` and `eval`: allowed.
     Ok,
-    /// Something failed or was refused.
+    /// Something failed or was refused; for `test`: a test failed.
     Failed,
     /// `check` and `eval`: denied.
     Denied,
-    /// The worker could not read the request.
+    /// The worker could not read the request; `test`: a suite can't be run.
     Refused,
     /// Nobody answered: no worker, or no server; with `--wait`: not in force everywhere.
     Unavailable,
@@ -45,9 +45,9 @@ impl From<Exit> for ExitCode {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0   done; for `check` and `eval`: allowed
-  1   something failed or was refused
+  1   something failed or was refused; for `test`: a test failed, or too little is covered
   2   `check` and `eval`: denied
-  3   the worker could not read the request
+  3   the worker could not read the request; `test`: a suite can't be run
   4   nobody answered: no worker, or no server; with --wait: not in force everywhere
   64  the command line is wrong
   78  the configuration is wrong

@@ -17,6 +17,7 @@ mod print;
 mod request;
 mod serve;
 mod tail;
+mod test;
 mod trace;
 mod up;
 mod words;
@@ -111,6 +112,8 @@ Examples:
     Policy(policy::Policy),
     /// Show or turn the switch for all policies at once
     Enforcement(enforcement::Enforcement),
+    /// Test policies: suites of cases in YAML, and `test_` rules in Rego
+    Test(test::Test),
     /// Bring ClickHouse's tables up to date
     #[command(after_help = "\
 Examples:
@@ -162,6 +165,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Check(command) => check::run(command, &loaded.config, json).await,
             Command::Audit(command) => audit::run(command, &loaded.config, json).await,
             Command::Tail(command) => tail::run(command, &loaded.config, json).await,
+            Command::Test(command) => test::run(command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,

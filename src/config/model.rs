@@ -237,6 +237,8 @@ pub struct Worker {
     pub max_nesting: usize,
     /// Requests of management and trials that are worked on at once.
     pub max_admin: usize,
+    /// Denials in a second for which the smallest change that would have allowed it is computed; the others carry only what the policy's author says.
+    pub remedies_per_second: usize,
 }
 
 impl Default for Worker {
@@ -248,6 +250,7 @@ impl Default for Worker {
             max_batch: 1_000,
             max_nesting: 64,
             max_admin: 8,
+            remedies_per_second: 20,
         }
     }
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::evaluate::Remedy;
+use crate::domain::usage::UsageSeen;
 use crate::domain::{AuditState, Decision, Mode, PolicyOutcome, Verdict};
 
 /// A check: the operation an agent is about to do. Requests are read by
@@ -89,6 +91,9 @@ pub struct PolicyReply {
     /// Why it could not be evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What it was told of the caller's usage, where it asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageSeen>,
 }
 
 impl From<&PolicyOutcome> for PolicyReply {
@@ -103,6 +108,7 @@ impl From<&PolicyOutcome> for PolicyReply {
             deny_reasons: outcome.deny_reasons.clone(),
             warnings: outcome.warnings.clone(),
             error: outcome.error.clone(),
+            usage: outcome.usage,
         }
     }
 }
@@ -125,6 +131,10 @@ pub struct CheckReply {
     pub warnings: Vec<String>,
     /// What each policy said.
     pub policies: Vec<PolicyReply>,
+    /// For a denial, what would have made each denying policy allow; left out where nothing is
+    /// known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedy: Vec<Remedy>,
     /// Package of the policy that decided.
     pub policy_package: String,
     /// Digest of the active policy set.
@@ -169,6 +179,7 @@ impl CheckReply {
             deny_reasons: decision.deny_reasons.clone(),
             warnings: decision.warnings.clone(),
             policies: decision.policies.iter().map(PolicyReply::from).collect(),
+            remedy: Vec::new(),
             policy_package: decision.policy_package.clone(),
             policy_revision: stamp.revision.clone(),
             enforced: decision.enforced,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy::{FailMode, Severity};
+use super::usage::UsageSeen;
 
 /// Allow or deny.
 #[derive(
@@ -66,6 +67,8 @@ pub struct PolicyOutcome {
     pub warnings: Vec<String>,
     /// Why it could not be evaluated.
     pub error: Option<String>,
+    /// What it was told of the caller's usage, where it asks for that.
+    pub usage: Option<UsageSeen>,
 }
 
 /// Whether the event of a decision is durable.

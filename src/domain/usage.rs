@@ -3,10 +3,22 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Seconds of the longest window that is kept.
 pub const LONGEST_WINDOW: u64 = 3_600;
 /// Seconds of the window for policies that have no parameter `window_seconds`.
 pub const DEFAULT_WINDOW: u64 = 60;
+
+/// What a policy was told of the caller, as `input.usage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UsageSeen {
+    /// Calls of this action that the caller was allowed within the window, this one included.
+    pub calls_in_window: u64,
+    /// Length of the window, in seconds.
+    pub window_seconds: u64,
+}
 
 /// Calls of one subject and action.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

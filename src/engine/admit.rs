@@ -52,8 +52,7 @@ pub fn admit(
     let named = |findings: Vec<Finding>| {
         let mut findings: Vec<Finding> =
             findings.into_iter().map(|finding| finding.in_file(file)).collect();
-        findings
-            .sort_by(|a, b| (a.line, a.column, a.severity).cmp(&(b.line, b.column, b.severity)));
+        findings.sort_by_key(|found| (found.line, found.column, found.severity));
         findings.truncate(MOST_FINDINGS);
         findings
     };

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
 use super::metadata::{self, Metadata};
-use super::{builtins, nesting, recursion};
+use super::{bounded_builtins, builtins, nesting, recursion};
 
 /// The rules of a package that the system reads.
 pub(super) const ENTRY_RULES: [&str; 3] = ["allow", "deny_reasons", "warnings"];
@@ -145,6 +145,9 @@ pub(super) fn compile_here(
         program.builtin_info_table.iter().map(|builtin| builtin.name.as_str()).collect();
     builtins::check(called.into_iter())?;
     recursion::check(&program)?;
+    let mut program = Arc::unwrap_or_clone(program);
+    bounded_builtins::bound(&mut program);
+    let program = Arc::new(program);
     let digest = Sha256::digest(rego.as_bytes()).into();
     Ok(Compiled { program, digest, package, metadata })
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 use super::results::{self, SayLimits};
 use super::set::{Entry, PolicySet};
 use super::warm::WarmVms;
-use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW};
+use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW, UsageSeen};
 use crate::domain::{CheckRequest, FailMode, Identity, Mode, PolicyOutcome, Severity};
 
 /// Bytes of a package's name in an outcome, where the check names one that doesn't exist.
@@ -111,6 +111,11 @@ impl Evaluator {
             fail_mode: policy.fail_mode,
             ..PolicyOutcome::default()
         };
+        let usage = usage.map(|count| {
+            let window_seconds = window_of(&policy.parameters);
+            UsageSeen { calls_in_window: count(window_seconds), window_seconds }
+        });
+        outcome.usage = usage.filter(|_| entry.names_usage());
         match self.run(entry, base, usage) {
             Ok(said) => {
                 outcome.verdict = said.verdict;
@@ -126,15 +131,15 @@ impl Evaluator {
         &mut self,
         entry: &Entry,
         base: &Value,
-        usage: Option<&dyn Fn(u64) -> u64>,
+        usage: Option<UsageSeen>,
     ) -> Result<results::Said, String> {
         let compiled = entry.compiled().as_ref().map_err(Clone::clone)?;
         let mut input = base.clone();
         if let Ok(members) = input.as_object_mut() {
             let parameters = &entry.policy().parameters;
-            if let Some(usage) = usage {
-                let window = window_of(parameters);
-                let known = json!({"calls_in_window": usage(window), "window_seconds": window});
+            if let Some(UsageSeen { calls_in_window, window_seconds }) = usage {
+                let known =
+                    json!({"calls_in_window": calls_in_window, "window_seconds": window_seconds});
                 members.insert(Value::from("usage"), Value::from(known));
             }
             let parameters = serde_json::Value::Object(parameters.clone());

@@ -45,7 +45,7 @@ impl From<&EngineError> for Finding {
             }
             EngineError::Parse(text) => of_regorus("parse", text),
             EngineError::Compile(text) if text.contains("calls itself") => {
-                Self::error("recursion", text, "use `walk`, `every` or a comprehension instead")
+                Self::error("recursion", text, "use `every` or a comprehension instead")
             }
             EngineError::Compile(text) => of_regorus("compile", text),
             EngineError::Package { .. } => {

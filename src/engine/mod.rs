@@ -3,6 +3,8 @@
 
 mod admit;
 mod ast;
+mod bounded;
+mod bounded_builtins;
 mod builtins;
 mod compile;
 mod conditions;

@@ -1,6 +1,6 @@
 //! Small changes of a policy that a good suite of tests notices.
 
-use regorus::unstable::{BoolOp, Expr, Literal, Span};
+use regorus::unstable::{BoolOp, Expr, Literal, LiteralStmt, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ fn heads(definition: &Definition<'_>) -> Vec<Edit> {
 fn conditions(definition: &Definition<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
     for body in definition.bodies.iter().filter(|body| body.query.stmts.len() > 1) {
-        for statement in &body.query.stmts {
+        for statement in body.query.stmts.iter().filter(|statement| is_condition(statement)) {
             let (start, end) = ast::whole(&statement.span);
             edits.push(Edit {
                 start,
@@ -118,6 +118,15 @@ fn conditions(definition: &Definition<'_>) -> Vec<Edit> {
         }
     }
     edits
+}
+
+/// Whether a statement asks something. One that gives a name its value is needed by the others.
+fn is_condition(statement: &LiteralStmt) -> bool {
+    match &statement.literal {
+        Literal::Expr { expr, .. } => !matches!(expr.as_ref(), Expr::AssignExpr { .. }),
+        Literal::NotExpr { .. } | Literal::Every { .. } => true,
+        Literal::SomeVars { .. } | Literal::SomeIn { .. } => false,
+    }
 }
 
 fn expression(expr: &Expr, rego: &str) -> Option<Edit> {

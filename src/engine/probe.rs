@@ -12,6 +12,7 @@ use regorus::Value;
 use regorus::rvm::instructions::{BuiltinCallParams, Instruction};
 use regorus::rvm::program::{BuiltinInfo, Program, RuleType};
 
+use super::bounded;
 use super::compile::ENTRY_POINT;
 
 /// Values that are kept of definitions that held.
@@ -45,11 +46,12 @@ struct Probe {
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     pub(super) lines: BTreeSet<usize>,
-    pub(super) held: BTreeSet<(Body, Vec<Value>)>,
+    /// With the value, or the key and the value of an object's member.
+    pub(super) held: Vec<(Body, Vec<serde_json::Value>)>,
 }
 
 thread_local! {
-    static NOTED: RefCell<Vec<(usize, Vec<Value>)>> = const { RefCell::new(Vec::new()) };
+    static NOTED: RefCell<Vec<(usize, Vec<serde_json::Value>)>> = const { RefCell::new(Vec::new()) };
     static SEEN: RefCell<BTreeSet<usize>> = const { RefCell::new(BTreeSet::new()) };
 }
 
@@ -99,7 +101,7 @@ impl Probed {
         let mut noted = Noted::default();
         for (probe, values) in NOTED.with_borrow_mut(std::mem::take) {
             if let Some(Mark::Held(body)) = self.marks.get(probe) {
-                noted.held.insert((*body, values));
+                noted.held.push((*body, values));
             }
         }
         for probe in SEEN.with_borrow_mut(std::mem::take) {
@@ -123,9 +125,12 @@ fn note(args: &[Value]) {
         return;
     }
     NOTED.with_borrow_mut(|noted| {
-        let known = |(p, v): &(usize, Vec<Value>)| *p == probe && v == values;
-        if noted.len() < MOST_VALUES && !noted.iter().any(known) {
-            noted.push((probe, values.to_vec()));
+        if noted.len() < MOST_VALUES {
+            // Compared as bounded JSON: the values themselves may be too large to compare.
+            let values: Vec<serde_json::Value> = values.iter().map(bounded::json).collect();
+            if !noted.iter().any(|(p, v)| *p == probe && *v == values) {
+                noted.push((probe, values));
+            }
         }
     });
 }

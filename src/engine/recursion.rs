@@ -52,8 +52,8 @@ pub(super) fn check(program: &Program) -> Result<(), EngineError> {
 fn recursive(program: &Program, rule: usize) -> EngineError {
     let name = program.rule_infos.get(rule).map_or("a rule", |info| info.name.as_str());
     EngineError::Compile(format!(
-        "`{name}` calls itself, directly or through others; Rego has no recursion, use `walk`, \
-         `every` or a comprehension instead"
+        "`{name}` calls itself, directly or through others; Rego has no recursion, use `every` \
+         or a comprehension instead"
     ))
 }
 

@@ -25,7 +25,7 @@ use super::nesting;
 /// Tests in all modules together.
 const MOST_TESTS: usize = 1_000;
 /// Time for all tests together.
-const ALL: Duration = Duration::from_secs(20);
+const ALL: Duration = Duration::from_secs(10);
 /// How much longer the interpreter may take than the VM.
 const SLOWER: u32 = 20;
 /// The longest time of one test.

@@ -35,7 +35,7 @@ pub fn remedy(
     }
     let work = || {
         let origin = Origin::of(input)?;
-        let module = parse("policy.rego", rego).ok()?;
+        let module = parse("traced.rego", rego).ok()?;
         let candidates = suggest::candidates(&module, rego, trace, input, &origin);
         let mut trial = Trial { compiled, limits, vm: None, left: most_evaluations };
         search(&mut trial, &origin, &candidates)

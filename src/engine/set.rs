@@ -16,6 +16,7 @@ pub struct Entry {
     policy: Policy,
     compiled: Result<Compiled, String>,
     digest: [u8; 32],
+    names_usage: bool,
 }
 
 impl Entry {
@@ -27,7 +28,8 @@ impl Entry {
     #[must_use]
     pub fn new(policy: Policy, compiled: Result<Compiled, String>) -> Self {
         let digest = digest(&policy, compiled.as_ref().err());
-        Self { policy, compiled, digest }
+        let names_usage = policy.rego.contains("usage");
+        Self { policy, compiled, digest, names_usage }
     }
 
     /// The policy with its settings.
@@ -37,7 +39,6 @@ impl Entry {
     }
 
     /// Its program, or why there is none.
-    #[must_use]
     pub const fn compiled(&self) -> &Result<Compiled, String> {
         &self.compiled
     }
@@ -47,6 +48,11 @@ impl Entry {
     #[must_use]
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// Whether its Rego names `usage`, so that what it was told of it belongs to the record.
+    pub(super) const fn names_usage(&self) -> bool {
+        self.names_usage
     }
 
     /// How the policy takes part.

@@ -42,7 +42,8 @@ fn names(set: &PolicySet, identity: &Identity, package: Option<&str>) -> Vec<Str
 
 #[test]
 fn the_revision_names_everything_that_decides() {
-    let changed: [(&str, fn(&mut Policy)); 11] = [
+    type Changed = (&'static str, fn(&mut Policy));
+    let changed: [Changed; 11] = [
         ("nothing", |_| ()),
         ("package", |p| p.package = "p.other".into()),
         ("rego", |p| p.rego = "package p\n\nallow := false\n".into()),

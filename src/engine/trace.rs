@@ -142,7 +142,8 @@ fn describe(
         });
         rules.push(FiredRule { rule: name.to_owned(), value: fired_value(values), line });
     }
-    rules.sort_by(|a, b| a.line.cmp(&b.line).then_with(|| a.rule.cmp(&b.rule)));
+    let place = |rule: &FiredRule| (rule.line, rule.rule.clone(), rule.value.to_string());
+    rules.sort_by_cached_key(place);
     trace.rules = rules;
 
     // Rules that nothing calls are not in the program, and no run can cover them.
@@ -201,23 +202,17 @@ fn local_name<'a>(compiled: &Compiled, path: &'a str) -> Option<&'a str> {
     path.strip_prefix("data.")?.strip_prefix(compiled.package.as_str())?.strip_prefix('.')
 }
 
-fn fired_value(values: &[regorus::Value]) -> Value {
-    let json = |value: &regorus::Value| {
-        serde_json::to_value(value).unwrap_or_else(|_| Value::String(value.to_string()))
-    };
+fn fired_value(values: &[Value]) -> Value {
     match values {
         [key, value] => {
-            let key = match key {
-                regorus::Value::String(text) => text.to_string(),
-                other => other.to_string(),
-            };
-            shortened(&Value::Object(Map::from_iter([(key, json(value))])))
+            let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+            Value::Object(Map::from_iter([(key, value.clone())]))
         }
-        _ => values.first().map_or(Value::Null, |value| shortened(&json(value))),
+        _ => values.first().cloned().unwrap_or_default(),
     }
 }
 
-/// A value, or its description where it is large.
+/// A value of the input, or its description where it is large.
 fn shortened(value: &Value) -> Value {
     let bytes = value.to_string().len();
     if bytes <= MOST_VALUE_BYTES {

@@ -204,6 +204,19 @@ warnings contains agent if b["remaining usd"] > input.list[0][agent]
     assert!(described.starts_with("(an object of 2 members"), "{described}");
 }
 
+/// A value of sixty lines whose JSON would fill every disk there is.
+#[test]
+fn values_that_share_their_parts_are_described() {
+    let doubled: String = (1..60).map(|n| format!("a{n} := [a{0}, a{0}]\n", n - 1)).collect();
+    let rego = format!(
+        "package p\n\na0 := \"x\"\n{doubled}\nwarnings contains \"deep\" if count(a59) == 2\n"
+    );
+    let trace = traced(&rego, json!({}));
+    assert_eq!((trace.error.clone(), trace.warnings.clone()), (None, vec!["deep".to_owned()]));
+    let last = trace.rules.iter().find(|rule| rule.rule == "a59").unwrap();
+    assert_eq!(last.value, "(a list of 2 items)");
+}
+
 #[test]
 fn a_trace_survives_json() {
     let trace = traced(BUDGET, json!({"action": "a", "cost": 2, "budget": {"remaining_usd": 1}}));

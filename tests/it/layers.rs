@@ -170,12 +170,13 @@ fn layers_import_only_what_is_below_them() {
         ("store", &["domain", "contract", "config", "runtime"]),
         ("client", &["domain", "contract", "config", "runtime", "bus"]),
         ("embedded", &["config", "runtime"]),
+        ("suites", &["domain", "contract", "engine"]),
         ("roles", &["domain", "contract", "config", "runtime", "engine", "bus", "store"]),
         (
             "cli",
             &[
                 "domain", "contract", "config", "runtime", "engine", "bus", "store", "roles",
-                "client", "embedded",
+                "client", "embedded", "suites",
             ],
         ),
         ("lib", &[]),

@@ -20,5 +20,6 @@ mod policies;
 mod schemas;
 mod sink;
 mod store;
+mod suites;
 mod support;
 mod worker;

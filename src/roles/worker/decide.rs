@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::fit;
 use super::live::LivePolicies;
+use super::remedy::Remedies;
 use super::usage::Usage;
 use crate::bus::{Outgoing, Record, Subjects};
 use crate::config::{self, Config};
@@ -78,6 +79,7 @@ pub(super) struct Decider {
     fail_mode: FailMode,
     bounds: RequestBounds,
     limits: EvaluationLimits,
+    remedies: Remedies,
     largest: usize,
 }
 
@@ -103,6 +105,7 @@ impl Decider {
                 batch: config.worker.max_batch,
             },
             limits: evaluation_limits(config),
+            remedies: Remedies::new(evaluation_limits(config), config.worker.remedies_per_second),
             largest: largest.saturating_sub(HEADROOM),
         }
     }
@@ -199,7 +202,8 @@ impl Decider {
             revision: set.revision().to_string(),
             duration_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         };
-        let reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
+        let mut reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
+        reply.remedy = self.remedies.of(&decision, set, &input);
         let event = DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker);
         let record = self.record(event, &decision, traceparent);
         Answer { reply, record, largest: self.largest }

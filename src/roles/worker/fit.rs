@@ -54,6 +54,7 @@ pub(super) fn reply(reply: &mut CheckReply, largest: usize) -> Result<Vec<u8>, s
     if encoded.len() <= largest {
         return Ok(encoded);
     }
+    reply.remedy.clear();
     let mut none = Vec::new();
     let lists = [&mut reply.deny_reasons, &mut reply.warnings, &mut none];
     shorten(&mut reply.policies, lists, &mut reply.reason);
@@ -65,7 +66,10 @@ pub(super) fn reply(reply: &mut CheckReply, largest: usize) -> Result<Vec<u8>, s
 /// first, then without policies, then with only the first reason.
 pub(super) fn batch(reply: &mut BatchReply, largest: usize) -> Result<Vec<u8>, serde_json::Error> {
     const STEPS: [fn(&mut CheckReply); 3] = [
-        |reply| verdicts_only(&mut reply.policies),
+        |reply| {
+            reply.remedy.clear();
+            verdicts_only(&mut reply.policies);
+        },
         |reply| reply.policies.clear(),
         |reply| {
             reply.deny_reasons.truncate(1);
@@ -138,6 +142,7 @@ mod tests {
             deny_reasons: vec!["r".repeat(512); 100],
             warnings: vec![],
             error: None,
+            usage: None,
         };
         let input = json!({"action": "a", "resource": context, "context": {"x": context},
             "x": context, "timestamp": ""});

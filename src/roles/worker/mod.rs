@@ -5,6 +5,7 @@ mod evaluation;
 mod fit;
 mod live;
 mod manage;
+mod remedy;
 mod usage;
 
 use std::sync::Arc;

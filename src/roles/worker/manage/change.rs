@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::admission::{Admitted, record_of, used_by};
-use super::{Manager, apart, entry_of, is_called};
+use super::{Manager, apart, is_called};
 use crate::bus::{BusError, PutError};
 use crate::contract::admin::{
     Authored, ChangeReply, EnableRequest, NamedChange, PatchRequest, PolicyDraft, PutRequest,
@@ -304,7 +304,7 @@ impl Manager {
 fn known_program(record: &PolicyRecord, base: &InForce) -> Option<crate::engine::Compiled> {
     let own = Arc::new(record.clone());
     let source = source_of(&own, &base.records)?;
-    let entry = entry_of(&base.set, &source.name)?;
+    let entry = base.set.by_name(&source.name)?;
     let same = *entry.policy().rego == *source.rego;
     entry.compiled().as_ref().ok().filter(|_| same).cloned()
 }

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::contract::admin::Verb;
 use crate::contract::{FaultCode, RequestBounds, RequestFault, parse_message};
 use crate::domain::{FailMode, PolicyRecord};
-use crate::engine::{Entry, stack_bytes};
+use crate::engine::stack_bytes;
 use crate::roles::bytes;
 
 /// Answers management and trials. Cheap to clone.
@@ -179,11 +179,4 @@ fn unavailable(error: &BusError) -> RequestFault {
 /// Whether a policy is meant by a name or an id.
 fn is_called(record: &PolicyRecord, policy: &str) -> bool {
     record.name == policy || uuid::Uuid::parse_str(policy).is_ok_and(|id| id == record.id)
-}
-
-/// What a policy is in the set, where it is in it.
-fn entry_of<'a>(set: &'a crate::engine::PolicySet, name: &str) -> Option<&'a Arc<Entry>> {
-    let entries = set.entries();
-    let at = entries.binary_search_by(|entry| entry.policy().name.as_str().cmp(name)).ok()?;
-    entries.get(at)
 }

@@ -1,6 +1,6 @@
 //! What is asked of the policies: lists, versions, differences, the live workers.
 
-use super::{Manager, entry_of, is_called, unavailable};
+use super::{Manager, is_called, unavailable};
 use crate::bus::Roll;
 use crate::contract::admin::{
     DiffReply, DiffRequest, EffectiveRequest, GetRequest, PolicyDraft, PolicyList, PolicyView,
@@ -18,7 +18,7 @@ impl Manager {
         let live = now.records.values().filter(|record| !record.deleted);
         let policies = live
             .map(|record| {
-                let entry = entry_of(&now.set, &record.name);
+                let entry = now.set.by_name(&record.name);
                 self.view_of(record, entry.map(AsRef::as_ref), false)
             })
             .collect();
@@ -62,7 +62,7 @@ impl Manager {
             .values()
             .find(|record| !record.deleted && is_called(record, &request.policy))
             .ok_or_else(|| self.no_such(&request.policy))?;
-        let entry = entry_of(&now.set, &record.name);
+        let entry = now.set.by_name(&record.name);
         Ok(self.view_of(record, entry.map(AsRef::as_ref), true))
     }
 

@@ -8,20 +8,23 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::admission::{Admission, record_of};
-use super::{Manager, apart, encoded, entry_of, is_called};
+use super::{Manager, apart, encoded, is_called};
 use crate::contract::admin::{Authored, PolicyDraft};
-use crate::contract::evaluate::{Advice, Choice, ChosenVersion, EvaluatedPolicy};
+use crate::contract::evaluate::{Choice, ChosenVersion, EvaluatedPolicy};
 use crate::contract::{EvaluateReply, EvaluateRequest, FaultCode, PolicyReply, RequestFault};
 use crate::domain::{
     CheckRequest, FailMode, Finding, Identity, PolicyOutcome, PolicyRecord, Status, Verdict,
     combine, input,
 };
-use crate::engine::{Check, Entry, Evaluator, PolicySet, trace};
+use crate::engine::{Check, Entry, Evaluator, PolicySet, remedy, trace};
 
 use super::super::live::{InForce, entry, source_of};
+use super::super::remedy::advice;
 
 /// What the policy is called that is tried from a text.
 const TRIED: &str = "tried";
+/// Evaluations that are tried to find a remedy.
+const MOST_EVALUATIONS: usize = 512;
 
 /// A policy to try.
 struct Tried {
@@ -179,7 +182,10 @@ impl Trial {
         for (key, value) in &request.parameters {
             tried.parameters.insert(key.clone(), value.clone());
         }
-        let in_force = entry_of(&self.now.set, &source.name)
+        let in_force = self
+            .now
+            .set
+            .by_name(&source.name)
             .filter(|entry| *entry.policy().rego == *source.rego)
             .and_then(|entry| entry.compiled().as_ref().ok().cloned());
         let compiled = match in_force {
@@ -224,6 +230,10 @@ impl Trial {
         if let (true, Ok(compiled)) = (explain, entry.compiled()) {
             whole.insert("parameters".to_owned(), Value::Object(policy.parameters.clone()));
             let traced = trace(compiled, &policy.rego, &whole, &limits);
+            if outcome.verdict == Verdict::Deny {
+                shown.remedy =
+                    remedy(compiled, &policy.rego, &whole, &limits, &traced, MOST_EVALUATIONS);
+            }
             shown.rules = traced.rules;
             shown.reads = traced.reads;
             shown.lines = Some(traced.lines);
@@ -231,18 +241,6 @@ impl Trial {
         }
         (outcome, shown)
     }
-}
-
-/// What the author says of the reasons that a policy gave.
-pub(in crate::roles::worker) fn advice(
-    compiled: &crate::engine::Compiled,
-    outcome: &PolicyOutcome,
-) -> Vec<Advice> {
-    let told = |reason: &String| {
-        let text = compiled.metadata.reasons.get(reason)?.clone();
-        Some(Advice { reason: reason.clone(), text })
-    };
-    outcome.deny_reasons.iter().filter_map(told).collect()
 }
 
 /// What one policy says of an input, as a worker would evaluate it.

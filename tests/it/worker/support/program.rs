@@ -40,6 +40,11 @@ impl Program {
                 command.env_remove(name);
             }
         }
+        if matches!(arguments.first(), Some(&("worker" | "serve" | "up"))) {
+            // Tests run side by side, on disks that are small.
+            command.env("SLUICEGATE_STREAM_MAX_BYTES", "256MiB");
+            command.env("SLUICEGATE_POLICIES_MAX_BYTES", "64MiB");
+        }
         Self { command, folder }
     }
 

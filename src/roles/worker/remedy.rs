@@ -1,0 +1,104 @@
+//! What a denied agent is told: what the policy's author says of the reasons, and the smallest change
+//! of its request that would have been allowed, where that can be computed. Computing it costs some
+//! hundred evaluations' time, so only so many denials a second get it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::contract::evaluate::{Advice, Remedy};
+use crate::domain::trace::Change;
+use crate::domain::{Decision, Mode, PolicyOutcome, Verdict};
+use crate::engine::{self, Compiled, Entry, EvaluationLimits, PolicySet};
+
+/// Evaluations that are tried for one policy.
+const MOST_EVALUATIONS: usize = 64;
+/// Policies of one denial for which something is computed.
+const MOST_POLICIES: usize = 4;
+
+/// Remedies, so many a second.
+#[derive(Debug)]
+pub(super) struct Remedies {
+    limits: EvaluationLimits,
+    per_second: usize,
+    spent: Mutex<(Instant, usize)>,
+}
+
+impl Remedies {
+    pub(super) fn new(limits: EvaluationLimits, per_second: usize) -> Self {
+        Self { limits, per_second, spent: Mutex::new((Instant::now(), 0)) }
+    }
+
+    /// What would have made each policy allow that denied. `input` is what all policies share.
+    pub(super) fn of(
+        &self,
+        decision: &Decision,
+        set: &PolicySet,
+        input: &Map<String, Value>,
+    ) -> Vec<Remedy> {
+        if decision.verdict == Verdict::Allow {
+            return Vec::new();
+        }
+        let denied = |policy: &&PolicyOutcome| {
+            policy.verdict == Verdict::Deny && policy.mode == Mode::Enforce
+        };
+        let denying: Vec<(&PolicyOutcome, &Entry)> = decision
+            .policies
+            .iter()
+            .filter(denied)
+            .filter_map(|outcome| Some((outcome, set.by_name(&outcome.name)?.as_ref())))
+            .collect();
+        let computes = self.may_compute();
+        let remedies = denying.iter().enumerate().filter_map(|(index, (outcome, entry))| {
+            let compiled = entry.compiled().as_ref().ok()?;
+            let changes = if computes && index < MOST_POLICIES {
+                changes(compiled, entry, outcome, input, &self.limits)
+            } else {
+                Vec::new()
+            };
+            let advice = advice(compiled, outcome);
+            let remedy = Remedy { policy: outcome.name.clone(), advice, changes };
+            (!remedy.advice.is_empty() || !remedy.changes.is_empty()).then_some(remedy)
+        });
+        remedies.collect()
+    }
+
+    fn may_compute(&self) -> bool {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = &mut *spent;
+        if since.elapsed() >= Duration::from_secs(1) {
+            *since = Instant::now();
+            *count = 0;
+        }
+        *count = count.saturating_add(1);
+        *count <= self.per_second
+    }
+}
+
+/// The smallest change of the request that this policy would have allowed.
+fn changes(
+    compiled: &Compiled,
+    entry: &Entry,
+    outcome: &PolicyOutcome,
+    input: &Map<String, Value>,
+    limits: &EvaluationLimits,
+) -> Vec<Change> {
+    let mut whole = input.clone();
+    whole.insert("parameters".to_owned(), Value::Object(entry.policy().parameters.clone()));
+    if let Some(usage) = outcome.usage {
+        whole.insert("usage".to_owned(), json!(usage));
+    }
+    let rego = &entry.policy().rego;
+    let trace = engine::trace(compiled, rego, &whole, limits);
+    engine::remedy(compiled, rego, &whole, limits, &trace, MOST_EVALUATIONS)
+}
+
+/// What the author says of the reasons that a policy gave.
+pub(super) fn advice(compiled: &Compiled, outcome: &PolicyOutcome) -> Vec<Advice> {
+    let told = |reason: &String| {
+        let text = compiled.metadata.reasons.get(reason)?.clone();
+        Some(Advice { reason: reason.clone(), text })
+    };
+    outcome.deny_reasons.iter().filter_map(told).collect()
+}
