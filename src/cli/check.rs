@@ -8,6 +8,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::print::{self, BAD, DIM, GOOD, STRONG, WARN, styled};
 use super::request::RequestFlags;
+use super::trace;
 use crate::bus::{self, Subjects};
 use crate::config::Config;
 use crate::contract::fault::ServiceError;
@@ -88,6 +89,9 @@ pub(super) fn show(reply: &CheckReply) {
     }
     for policy in &reply.policies {
         print::line(policy_line(policy));
+    }
+    for remedy in &reply.remedy {
+        trace::way_out(&remedy.advice, &remedy.changes);
     }
     let audit = match reply.audit {
         AuditState::Recorded => styled(GOOD, "recorded"),

@@ -27,8 +27,8 @@ Without --rego and --policy, the policies are tried that would apply to such a c
 Examples:
   sluicegate eval --action llm_call --resource gpt-4 --context estimated_cost=1.0
   sluicegate eval --rego mine.rego --action file_read --resource /data/.env --coverage
-  sluicegate eval --policy rate_limiting@3 --param max_calls=2 --usage '{\"llm_call\": 5}' \\
-      --action llm_call --resource gpt-4
+  sluicegate eval --policy rate_limiting@3 --param max_calls=2 \\
+      --usage '{\"calls_in_window\": 5, \"window_seconds\": 60}' --action llm_call --resource gpt-4
   sluicegate eval --policy time_restrictions --now 2026-03-01T22:00:00Z --file request.json
 
 Exit code 0 means that it would be allowed, 2 denied; see `sluicegate --help` for the others.")]

@@ -2,7 +2,6 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::cli::ask::{Desk, Refusal, Source};
 use crate::cli::trace;
@@ -58,7 +57,7 @@ async fn one(
         replayed.notes.push("there was no such policy: nothing to try again".to_owned());
         return Ok(replayed);
     }
-    let usage = usage_of(recorded)?;
+    let usage = recorded.usage.map(serde_json::to_value).transpose()?;
     let request = EvaluateRequest {
         policies: vec![Choice::Version(ChosenVersion {
             policy: recorded.name.clone(),
@@ -135,12 +134,6 @@ async fn from_history(
     Ok(())
 }
 
-/// What it read as `input.usage`, where that was recorded.
-fn usage_of(recorded: &PolicyReply) -> anyhow::Result<Option<Value>> {
-    let mut members = serde_json::to_value(recorded)?;
-    Ok(members.get_mut("usage").map(Value::take).filter(|usage| !usage.is_null()))
-}
-
 impl Replayed {
     /// Takes what it says now, under the name and mode that it had then.
     fn take(&mut self, reply: EvaluateReply) {
@@ -210,7 +203,7 @@ fn said(policy: &PolicyReply) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

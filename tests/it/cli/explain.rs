@@ -194,3 +194,22 @@ async fn policies_come_back_from_clickhouse() {
     let said = run(stage.command(&[&restore[..], &["--json"]].concat())).await.ended_with(0).json();
     assert_eq!((&said["restored"], &said["present"]), (&json!([]), &json!(["limited", "user"])));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_usage_that_a_policy_saw_is_what_it_sees_again() {
+    let fleet = Fleet::with_shipped(
+        "[rate_limiting]\nstatus = \"active\"\nparameters = { max_calls = 1 }\n",
+    );
+    let stage = Stage::new(fleet).await;
+    let call = json!({"action": "llm_call", "resource": "gpt-4", "context": {"agent": "busy"}});
+    stage.decided(call.clone()).await;
+    let denied = stage.decided(call).await;
+    assert_eq!(denied["decision"], "deny", "{denied}");
+    let id = denied["decision_id"].as_str().unwrap();
+    let said = stage.explain(&[id]).await.ended_with(0);
+    assert!(said.out.contains("input.usage.calls_in_window"), "{}", said.out);
+    assert!(!said.out.contains("note") && !said.out.contains("something else"), "{}", said.out);
+    let json = stage.explain(&[id, "--json"]).await.ended_with(0).json();
+    let policies = json["policies"].as_array().unwrap();
+    assert!(policies.iter().all(|policy| policy["agrees"] == true), "{json}");
+}
