@@ -136,7 +136,7 @@ async fn supervised(role: Role, context: RoleContext) -> anyhow::Result<()> {
     let mut retry = Retry::new(context.retry());
     loop {
         let outcome: anyhow::Result<()> = match role {
-            Role::Worker => worker::run(context.clone()).await.map_err(Into::into),
+            Role::Worker => Box::pin(worker::run(context.clone())).await.map_err(Into::into),
             Role::Sink => sink::run(context.clone()).await.map_err(Into::into),
             Role::Console => Ok(()),
         };

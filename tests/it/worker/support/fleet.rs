@@ -140,8 +140,9 @@ impl Fleet {
 }
 
 /// Runs a worker, and says in the test's output why it ended.
+#[expect(clippy::print_stderr, reason = "a test that fails shows it")]
 async fn said(context: RoleContext) -> Result<(), WorkerError> {
-    let ended = worker::run(context).await;
+    let ended = Box::pin(worker::run(context)).await;
     if let Err(error) = &ended {
         eprintln!("the worker ended: {error}");
     }
