@@ -5,15 +5,15 @@ use std::process::ExitCode;
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done; for `check`: allowed.
+    /// Done; for `check` and `eval`: allowed.
     Ok,
-    /// Something failed; for `test`: a test failed.
+    /// Something failed or was refused; for `test`: a test failed.
     Failed,
-    /// `check`: denied.
+    /// `check` and `eval`: denied.
     Denied,
-    /// `check`: the worker could not read the request; `test`: a suite can't be run.
+    /// The worker could not read the request; `test`: a suite can't be run.
     Refused,
-    /// Nobody answered: no worker, or no server.
+    /// Nobody answered: no worker, or no server; with `--wait`: not in force everywhere.
     Unavailable,
     /// The command line is wrong (sysexits: EX_USAGE).
     Usage,
@@ -44,11 +44,11 @@ impl From<Exit> for ExitCode {
 /// What `--help` says of them.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0   done; for `check`: allowed
-  1   something failed; for `test`: a test failed, or too little is covered
-  2   `check`: denied
-  3   `check`: the worker could not read the request; `test`: a suite can't be run
-  4   nobody answered: no worker, or no server
+  0   done; for `check` and `eval`: allowed
+  1   something failed or was refused; for `test`: a test failed, or too little is covered
+  2   `check` and `eval`: denied
+  3   the worker could not read the request; `test`: a suite can't be run
+  4   nobody answered: no worker, or no server; with --wait: not in force everywhere
   64  the command line is wrong
   78  the configuration is wrong
   130 ended at once by a second signal";

@@ -1,23 +1,33 @@
 //! The command line: one file for each command. The only place that uses anyhow and exit codes.
 
+mod ask;
 mod audit;
 mod bench;
 mod check;
 mod config;
+mod enforcement;
+mod eval;
 mod exit;
+mod explain;
+mod findings;
 mod health;
 mod migrate;
+mod policy;
 mod print;
+mod request;
 mod serve;
 mod tail;
 mod test;
+mod trace;
 mod up;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::ask::Refusal;
 use self::exit::Exit;
 use crate::bus::BusError;
 use crate::config::{ConfigError, Loaded, LogFormat, Override, Sources, load};
@@ -89,10 +99,19 @@ Examples:
     Console,
     /// Ask "may I?" once and show the decision
     Check(check::Check),
+    /// Try Rego, stored policies or all that apply on a request; enforces nothing
+    Eval(eval::Eval),
+    /// Explain a decision: rules, values, and what would have allowed it
+    Explain(explain::Explain),
     /// List recent decisions from ClickHouse
     Audit(audit::Audit),
     /// Follow decisions and violations as they happen
     Tail(tail::Tail),
+    /// Manage policies: list, store, enable, compare, roll back, apply a folder
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Show or turn the switch for all policies at once
+    Enforcement(enforcement::Enforcement),
     /// Test policies: suites of cases in YAML, and `test_` rules in Rego
     Test(test::Test),
     /// Bring ClickHouse's tables up to date
@@ -122,11 +141,15 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
+    let json = cli.global.json;
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
             let exit = exit_of(&error);
-            print::error(&error);
+            match error.downcast_ref::<Refusal>() {
+                Some(refusal) => refusal.show(json),
+                None => print::error(&error),
+            }
             exit.into()
         }
     }
@@ -145,6 +168,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Test(command) => test::run(command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
+            Command::Policy(command) => policy::run(command, &loaded.config, json).await,
+            Command::Enforcement(command) => enforcement::run(command, &loaded.config, json).await,
+            Command::Eval(command) => eval::run(command, &loaded.config, json).await,
+            Command::Explain(command) => explain::run(command, &loaded.config, json).await,
             Command::Migrate => migrate::run(&loaded.config, json).await,
             Command::Up(command) => {
                 logs(&loaded)?;
@@ -189,6 +216,9 @@ fn sources(global: &Global) -> Result<Sources, ConfigError> {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return refusal.exit();
+    }
     if error.downcast_ref::<ConfigError>().is_some() {
         return Exit::Config;
     }

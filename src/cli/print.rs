@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 /// Good news.
@@ -26,6 +27,35 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
 pub(crate) fn line(text: impl std::fmt::Display) -> bool {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+}
+
+/// Prints a line to standard error, without colours where that is no terminal.
+pub(crate) fn aside(text: impl std::fmt::Display) {
+    let mut err = anstream::stderr().lock();
+    // Nothing can be done where even this can't be printed.
+    let _ = writeln!(err, "{text}");
+}
+
+/// Prints a unified diff.
+pub(crate) fn diff(text: &str) {
+    for text in text.lines() {
+        let style = match text.as_bytes() {
+            [b'-', b'-', b'-', ..] | [b'+', b'+', b'+', ..] => STRONG,
+            [b'@', b'@', ..] => AnsiColor::Cyan.on_default(),
+            [b'-', ..] => AnsiColor::Red.on_default(),
+            [b'+', ..] => AnsiColor::Green.on_default(),
+            _ => Style::new(),
+        };
+        line(styled(style, text));
+    }
+}
+
+/// A table whose columns have these heads.
+pub(crate) fn table(heads: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(heads.iter().map(|head| Cell::new(head).add_attribute(Attribute::Dim)));
+    table
 }
 
 /// Prints one value as JSON: indented on a terminal, else on one line.

@@ -304,6 +304,9 @@ pub struct PolicyView {
     /// One line for people, from the METADATA.
     #[serde(default)]
     pub title: String,
+    /// What it does, all considered; the record's own where it says it.
+    #[serde(default)]
+    pub effective_description: String,
     /// How much its violations matter, all considered.
     #[serde(default)]
     pub effective_severity: Severity,

@@ -230,6 +230,47 @@ fn every_command_is_documented() {
     }
 }
 
+/// docs/managing.md knows every command below `policy`, and its examples are understood.
+#[test]
+fn the_commands_of_management_are_documented() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_sluicegate")).args(arguments).output().unwrap()
+    };
+    let help = String::from_utf8(run(&["policy", "--help"]).stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let managing = document("docs/managing.md");
+    let names = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
+    for name in names {
+        let row = format!("\n| `sluicegate policy {name}` | ");
+        assert!(managing.contains(&row), "{name} is not documented");
+    }
+    let mut tried = 0;
+    for block in fences(&managing, "sh") {
+        for line in block.replace("\\\n", " ").lines() {
+            // Nobody listens there: what the command line understands ends with 4, or with 1 where
+            // a file of the example is missing.
+            let line =
+                format!("{line} --nats-url nats://127.0.0.1:1 --clickhouse-url http://127.0.0.1:1");
+            let program = env!("CARGO_BIN_EXE_sluicegate");
+            let shell = line.replacen("sluicegate", program, 1);
+            let said = Command::new("sh")
+                .args(["-c", &shell])
+                .current_dir(std::env::temp_dir())
+                .output()
+                .unwrap();
+            let code = said.status.code().unwrap();
+            assert!(matches!(code, 1 | 4), "{line}\n{}", String::from_utf8_lossy(&said.stderr));
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried} examples");
+}
+
 /// Examples in JSON are what they are said to be.
 #[test]
 fn json_examples_are_messages() {

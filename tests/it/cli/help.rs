@@ -24,7 +24,9 @@ fn the_program_says_what_its_exit_codes_mean() {
 #[test]
 fn every_command_has_help_with_examples() {
     let commands = commands(&[]);
-    for expected in ["up", "worker", "sink", "console", "check", "audit", "tail", "config"] {
+    for expected in
+        ["up", "worker", "sink", "console", "check", "audit", "tail", "config", "policy", "eval"]
+    {
         assert!(commands.iter().any(|command| command == expected), "{expected}: {commands:?}");
     }
     for command in commands.iter().filter(|command| *command != "help") {
@@ -33,10 +35,10 @@ fn every_command_has_help_with_examples() {
             assert!(said.out.contains("Usage: sluicegate"), "{said:?}");
             assert_eq!(said.err, "");
         }
-        if command == "bench" {
-            for below in self::commands(&["bench"]).iter().filter(|below| *below != "help") {
-                let said = Program::new(&["bench", below, "--help"]).run().ended_with(0);
-                let example = format!("sluicegate bench {below}");
+        if command == "bench" || command == "policy" {
+            for below in self::commands(&[command]).iter().filter(|below| *below != "help") {
+                let said = Program::new(&[command, below, "--help"]).run().ended_with(0);
+                let example = format!("sluicegate {command} {below}");
                 assert!(said.out.contains(&example), "{below} has no examples:\n{}", said.out);
             }
         } else {

@@ -173,6 +173,7 @@ impl Manager {
         }
         let mut view = PolicyView {
             title: String::new(),
+            effective_description: record.description.clone(),
             effective_severity: record.severity.unwrap_or_default(),
             effective_fail_mode: record.fail_mode.unwrap_or(self.inner.fail_mode),
             effective_parameters: record.parameters.clone(),
@@ -187,9 +188,7 @@ impl Manager {
         view.title.clone_from(&policy.title);
         view.effective_severity = policy.severity;
         view.effective_parameters.clone_from(&policy.parameters);
-        if view.record.description.is_empty() {
-            view.record.description.clone_from(&policy.description);
-        }
+        view.effective_description.clone_from(&policy.description);
         if with_rego {
             view.content = policy.rego.to_string();
         }
