@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::contract::admin::PolicyDraft;
-use crate::domain::PolicyRecord;
+use crate::domain::{PolicyRecord, nearest};
 
 mod section;
 mod write;
@@ -125,7 +125,7 @@ pub fn read(folder: &Path, limits: FolderLimits) -> Result<Vec<PolicyDraft>, Fol
     for (name, section) in sections {
         if section.template.is_none() {
             let names = files.iter().map(|(name, _)| name.as_str());
-            let nearest = section::nearest(&name, names)
+            let nearest = nearest(&name, names)
                 .map_or_else(String::new, |name| format!("; did you mean [{name}]?"));
             return Err(FolderError::Settings {
                 line: section::line_of(&text, &name),

@@ -171,15 +171,13 @@ pub fn find_policy(
 }
 
 fn nearest(policy: &str, folders: &[&Path]) -> Option<String> {
-    folders
+    let names: Vec<String> = folders
         .iter()
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flat_map(|items| items.take(MAX_SUITES).filter_map(Result::ok))
         .map(|item| item.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "rego"))
         .filter_map(|path| path.file_stem()?.to_str().map(ToOwned::to_owned))
-        .map(|name| (strsim::jaro_winkler(&name, policy), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .map(|(_, name)| name)
+        .collect();
+    crate::domain::nearest(policy, names.iter().map(String::as_str)).map(ToOwned::to_owned)
 }

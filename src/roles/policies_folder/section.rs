@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use toml::de::DeTable;
 
 use crate::contract::admin::PolicyDraft;
-use crate::domain::{FailMode, PolicyMode, ScopeKind, Severity, Status};
+use crate::domain::{FailMode, PolicyMode, ScopeKind, Severity, Status, nearest};
 
 /// The keys, in the order in which they are written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -171,19 +171,6 @@ fn with_nearest(message: &str) -> String {
         Some(near) => format!("{message}; did you mean `{near}`?"),
         None => message.trim_end().to_owned(),
     }
-}
-
-/// The name nearest to an unknown one, if near enough to have been meant.
-pub(super) fn nearest<'a>(
-    unknown: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    names
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(name, unknown), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .map(|(_, name)| name)
 }
 
 /// The line of a section, from 1.

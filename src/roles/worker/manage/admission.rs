@@ -12,7 +12,7 @@ use super::super::live::{compile_limits, entry, file_name, source_of};
 use crate::config::Config;
 use crate::contract::admin::{Authored, PolicyDraft};
 use crate::contract::{FaultCode, RequestFault};
-use crate::domain::{FailMode, Finding, FindingSeverity, PolicyRecord};
+use crate::domain::{FailMode, Finding, FindingSeverity, PolicyRecord, did_you_mean};
 use crate::engine::{self, CompileLimits, Compiled, Entry, EvaluationLimits};
 
 /// Looks at policies before they get in.
@@ -178,12 +178,8 @@ fn source(record: &PolicyRecord, records: &Records) -> Result<Arc<PolicyRecord>,
             other.template.as_deref().unwrap_or_default()
         ),
         None => {
-            let names = records.values().filter(|other| !other.deleted && other.template.is_none());
-            let nearest = names
-                .map(|other| (strsim::jaro_winkler(&other.name, template), &other.name))
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .filter(|(similarity, _)| *similarity > 0.8)
-                .map_or_else(String::new, |(_, name)| format!("; did you mean `{name}`?"));
+            let own = records.values().filter(|other| !other.deleted && other.template.is_none());
+            let nearest = did_you_mean(template, own.map(|other| other.name.as_str()));
             format!("no policy is called `{template}`{nearest}")
         }
     };

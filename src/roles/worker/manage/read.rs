@@ -9,7 +9,7 @@ use crate::contract::admin::{
     PolicyView, VersionList, WorkerList, WorkerStatus,
 };
 use crate::contract::{FaultCode, RequestFault};
-use crate::domain::{CheckRequest, PolicyRecord, record};
+use crate::domain::{CheckRequest, PolicyRecord, did_you_mean};
 use crate::engine::Entry;
 use crate::roles::policies_diff::{Side, unified};
 
@@ -163,17 +163,9 @@ impl Manager {
 
     fn no_such(&self, policy: &str) -> RequestFault {
         let now = self.inner.live.current();
-        // Comparing costs, and no name is that long.
-        let likely = policy.len() <= record::MAX_NAME;
-        let names = now.records.values().filter(|record| likely && !record.deleted);
-        let nearest = names
-            .map(|record| (strsim::jaro_winkler(&record.name, policy), &record.name))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(similarity, _)| *similarity > 0.8);
+        let live = now.records.values().filter(|record| !record.deleted);
         let mut fault = missing(policy);
-        if let Some((_, name)) = nearest {
-            fault.message = format!("{}; did you mean `{name}`?", fault.message);
-        }
+        fault.message.push_str(&did_you_mean(policy, live.map(|record| record.name.as_str())));
         fault
     }
 
