@@ -15,6 +15,7 @@ use sluicegate::contract::{
 use sluicegate::roles::worker::admit_folder;
 use sluicegate::store::{DecisionRow, Store, StreamPosition, ViolationRow, migrate};
 
+use crate::support::documents::{code_spans, document, fences};
 use crate::support::servers::ClickHouse;
 
 /// Variables with the prefix that set no key.
@@ -61,25 +62,6 @@ fn documents() -> Vec<Document> {
     documents
 }
 
-fn document(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// The fenced blocks of a language, in order.
-fn fences(text: &str, language: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(tag) = line.trim_start().strip_prefix("```") else { continue };
-        let body: Vec<&str> =
-            lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
-        if tag == language {
-            found.push(body.join("\n"));
-        }
-    }
-    found
-}
-
 /// The text without its fenced blocks.
 fn prose(text: &str) -> String {
     let mut inside = false;
@@ -89,11 +71,6 @@ fn prose(text: &str) -> String {
         !inside && !fence
     });
     outside.collect::<Vec<_>>().join("\n")
-}
-
-/// Texts in single backticks.
-fn code_spans(prose: &str) -> impl Iterator<Item = &str> {
-    prose.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
 /// Words of these characters that begin with a prefix.
