@@ -1,12 +1,13 @@
 # METADATA
 # title: Rate limiting
 # description: >-
-#   Limits how many model calls one agent may make within a sliding window of time.
+#   Limits how many model calls one agent may make within a sliding window of time; or, for a policy
+#   of one session, project or user, all its agents together.
 # custom:
 #   severity: warning
 #   reasons:
 #     rate_limit_exceeded: >-
-#       This agent has made too many model calls within the window. Wait, then try again.
+#       Too many model calls were made within the window. Wait, then try again.
 #   warnings:
 #     rate_not_checked: >-
 #       The number of calls in the window is not known, so the limit could not be checked.
@@ -19,6 +20,13 @@
 #         description: How many model calls one agent may make within the window. One more is denied.
 #         minimum: 0
 #         default: 100
+#       count:
+#         type: string
+#         description: >-
+#           Whose calls count: each agent by itself, or everyone in the session, project or user that
+#           the policy is for. A policy for everyone always counts each agent by itself.
+#         enum: [agent, scope]
+#         default: agent
 #       window_seconds:
 #         type: integer
 #         description: The length of the window in seconds.
@@ -74,7 +82,7 @@ warnings contains "rate_not_checked" if {
 
 # How many calls ----------------------------------------------------------------------------
 
-# The number of `llm_call`s of this agent within the window, this one included: 100 is the
+# The number of `llm_call`s of this agent, or of all in the scope, within the window, this one included: 100 is the
 # hundredth call and still allowed, 101 is one too many. Calls that were denied do not count, or
 # an agent that keeps asking would never be let in again.
 #
@@ -85,7 +93,17 @@ calls_in_window := system_count
 # the caller's word, it is not to be trusted.
 calls_in_window := as_number(input.calls_in_window) if not system_count
 
-system_count := input.usage.calls_in_window if is_number(input.usage.calls_in_window)
+system_count := scope_count
+
+system_count := input.usage.calls_in_window if {
+	not scope_count
+	is_number(input.usage.calls_in_window)
+}
+
+scope_count := input.usage.scope_calls_in_window if {
+	input.parameters.count == "scope"
+	is_number(input.usage.scope_calls_in_window)
+}
 
 # The system says over which time it counted. If it does not, it counted over our window.
 counted_over_longer_window if {

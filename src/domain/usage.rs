@@ -6,6 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::policy::Scope;
+
 /// Seconds of the longest window that is kept.
 pub const LONGEST_WINDOW: u64 = 3_600;
 /// Seconds of the window for policies that have no parameter `window_seconds`.
@@ -14,8 +16,14 @@ pub const DEFAULT_WINDOW: u64 = 60;
 /// What a policy was told of the caller, as `input.usage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageSeen {
-    /// Calls of this action that the caller was allowed within the window, this one included.
-    pub calls_in_window: u64,
+    /// Calls of this action that the caller was allowed within the window, this one included; left
+    /// out where the caller doesn't say who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_in_window: Option<u64>,
+    /// The same of everyone in the policy's session, project or user together; left out where the
+    /// policy is for everyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope_calls_in_window: Option<u64>,
     /// Length of the window, in seconds.
     pub window_seconds: u64,
 }
@@ -27,6 +35,15 @@ pub struct UsageKey {
     pub subject: String,
     /// What it does.
     pub action: String,
+}
+
+impl UsageKey {
+    /// The key under which the calls of all in a scope are counted. No agent's name begins with
+    /// the unit separator.
+    #[must_use]
+    pub fn of_scope(scope: &Scope, action: &str) -> Self {
+        Self { subject: format!("\u{1f}{scope}"), action: action.to_owned() }
+    }
 }
 
 /// Counts calls by second. Bounded: `most_keys` subjects and actions, [`LONGEST_WINDOW`] seconds

@@ -11,7 +11,9 @@ use super::results::{self, SayLimits};
 use super::set::{Entry, PolicySet};
 use super::warm::WarmVms;
 use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW, UsageSeen};
-use crate::domain::{CheckRequest, FailMode, Identity, Mode, PolicyOutcome, Severity};
+use crate::domain::{
+    CheckRequest, FailMode, Identity, Mode, Policy, PolicyOutcome, Scope, ScopeKind, Severity,
+};
 
 /// Bytes of a package's name in an outcome, where the check names one that doesn't exist.
 const MAX_NAME: usize = 128;
@@ -31,6 +33,10 @@ pub struct EvaluationLimits {
     pub reason_bytes: usize,
 }
 
+/// Calls of a check's action that were allowed within so many seconds, this one included: of the
+/// one who asks, or of everyone in a scope. None where the caller doesn't say who it is.
+pub type CountCalls<'a> = dyn Fn(Option<&Scope>, u64) -> Option<u64> + 'a;
+
 /// One check to evaluate.
 #[derive(Clone, Copy)]
 pub struct Check<'a> {
@@ -40,9 +46,8 @@ pub struct Check<'a> {
     pub identity: &'a Identity,
     /// The input that all policies share, see [`crate::domain::input::build`].
     pub input: &'a Map<String, serde_json::Value>,
-    /// Calls of this action that the caller was allowed within so many seconds, this one included;
-    /// none where the caller doesn't say who it is.
-    pub usage: Option<&'a dyn Fn(u64) -> u64>,
+    /// How calls are counted; none where nothing is known.
+    pub usage: Option<&'a CountCalls<'a>>,
     /// What it means that no policy has the package which the check names.
     pub fail_mode: FailMode,
     /// Whether enforcement is in shadow: every policy takes part as a draft does. To be combined
@@ -98,7 +103,7 @@ impl Evaluator {
         &mut self,
         entry: &Entry,
         base: &Value,
-        usage: Option<&dyn Fn(u64) -> u64>,
+        usage: Option<&CountCalls<'_>>,
     ) -> PolicyOutcome {
         let policy = entry.policy();
         let mut outcome = PolicyOutcome {
@@ -111,10 +116,7 @@ impl Evaluator {
             fail_mode: policy.fail_mode,
             ..PolicyOutcome::default()
         };
-        let usage = usage.map(|count| {
-            let window_seconds = window_of(&policy.parameters);
-            UsageSeen { calls_in_window: count(window_seconds), window_seconds }
-        });
+        let usage = usage.and_then(|count| usage_of(policy, count));
         outcome.usage = usage.filter(|_| entry.names_usage());
         match self.run(entry, base, usage) {
             Ok(said) => {
@@ -137,10 +139,8 @@ impl Evaluator {
         let mut input = base.clone();
         if let Ok(members) = input.as_object_mut() {
             let parameters = &entry.policy().parameters;
-            if let Some(UsageSeen { calls_in_window, window_seconds }) = usage {
-                let known =
-                    json!({"calls_in_window": calls_in_window, "window_seconds": window_seconds});
-                members.insert(Value::from("usage"), Value::from(known));
+            if let Some(usage) = usage {
+                members.insert(Value::from("usage"), Value::from(json!(usage)));
             }
             let parameters = serde_json::Value::Object(parameters.clone());
             members.insert(Value::from("parameters"), Value::from(parameters));
@@ -168,6 +168,17 @@ pub(super) fn say(
         .map_err(|_| "a builtin function failed on its arguments".to_owned())?
         .map_err(|e| e.to_string())?;
     results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
+}
+
+/// What the system knows of the calls that a policy may want to limit.
+fn usage_of(policy: &Policy, count: &CountCalls<'_>) -> Option<UsageSeen> {
+    let window_seconds = window_of(&policy.parameters);
+    let scoped = policy.scope.kind != ScopeKind::Global;
+    let calls_in_window = count(None, window_seconds);
+    let scope_calls_in_window =
+        if scoped { count(Some(&policy.scope), window_seconds) } else { None };
+    let known = calls_in_window.is_some() || scope_calls_in_window.is_some();
+    known.then_some(UsageSeen { calls_in_window, scope_calls_in_window, window_seconds })
 }
 
 /// The window over which a policy wants calls counted: its own parameter, else the default.

@@ -73,7 +73,10 @@ fn evaluate_with(
             request: &request,
             identity: &request.identity(),
             input: &input,
-            usage: Some(&|window| window + 1),
+            usage: Some(&|scope, window| match scope {
+                Some(_) => Some(window + 1_000),
+                None => Some(window + 1),
+            }),
             fail_mode: FailMode::Open,
             shadow: false,
         },

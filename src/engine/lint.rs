@@ -43,7 +43,7 @@ const KNOWN: &[&str] = &[
     "user",
 ];
 /// What the system itself says of the caller.
-const USAGE: &[&str] = &["calls_in_window", "window_seconds"];
+const USAGE: &[&str] = &["calls_in_window", "scope_calls_in_window", "window_seconds"];
 /// The parameter that the system reads.
 const READ_BY_SYSTEM: &str = "window_seconds";
 

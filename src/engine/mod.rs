@@ -34,7 +34,7 @@ pub use crate::domain::{Finding, FindingSeverity};
 pub use admit::{Admitted, admit};
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;
-pub use evaluate::{Check, EvaluationLimits, Evaluator, stack_bytes};
+pub use evaluate::{Check, CountCalls, EvaluationLimits, Evaluator, stack_bytes};
 pub use metadata::Metadata;
 pub use mutants::{Mutant, mutants};
 pub use parameters::with_defaults;

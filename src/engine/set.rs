@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::compile::Compiled;
 use super::error::EngineError;
-use crate::domain::{Identity, Mode, Policy, PolicyMode, ScopeKind, Status};
+use crate::domain::{Identity, Mode, Policy, PolicyMode, Scope, ScopeKind, Status};
 
 /// One policy of a set, never changed: what is different is another entry.
 #[derive(Clone, Debug)]
@@ -133,6 +133,20 @@ impl PolicySet {
     #[must_use]
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
+    }
+
+    /// The scopes of a caller that policies are for.
+    pub fn scopes_of(&self, identity: &Identity) -> impl Iterator<Item = Scope> {
+        [
+            (ScopeKind::Session, &identity.session_id),
+            (ScopeKind::Project, &identity.project_id),
+            (ScopeKind::User, &identity.user),
+        ]
+        .into_iter()
+        .filter(|(_, id)| !id.is_empty() && !self.scoped.is_empty())
+        .map(|(kind, id)| (kind, id.clone()))
+        .filter(|key| self.scoped.contains_key(key))
+        .map(|(kind, id)| Scope { kind, id })
     }
 
     /// The policy of a name.

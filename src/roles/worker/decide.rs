@@ -20,8 +20,8 @@ use crate::contract::{
 };
 use crate::domain::usage::UsageKey;
 use crate::domain::{
-    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Mode, Verdict, combine, input,
-    violation,
+    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Mode, Scope, Verdict, combine,
+    input, violation,
 };
 use crate::engine::{Check, EvaluationLimits, Evaluator};
 use crate::roles::bytes;
@@ -164,7 +164,13 @@ impl Decider {
         } else {
             let key =
                 UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
-            let count = |window| self.usage.count(&key, window).saturating_add(1);
+            let count = |scope: Option<&Scope>, window| {
+                let count = |key: &UsageKey| self.usage.count(key, window).saturating_add(1);
+                match scope {
+                    Some(scope) => Some(count(&UsageKey::of_scope(scope, &request.action))),
+                    None => (!key.subject.is_empty()).then(|| count(&key)),
+                }
+            };
             let shadow = in_force.enforcement == EnforcementMode::Shadow;
             let outcomes = evaluator.evaluate(
                 set,
@@ -172,7 +178,7 @@ impl Decider {
                     request: &request,
                     identity: &identity,
                     input: &input,
-                    usage: (!key.subject.is_empty()).then_some(&count),
+                    usage: Some(&count),
                     fail_mode: self.fail_mode,
                     shadow,
                 },
@@ -182,8 +188,13 @@ impl Decider {
             } else {
                 combine(outcomes, request.package.as_deref())
             };
-            if decision.verdict == Verdict::Allow && !key.subject.is_empty() {
-                self.usage.add(key);
+            if decision.verdict == Verdict::Allow {
+                for scope in set.scopes_of(&identity) {
+                    self.usage.add(UsageKey::of_scope(&scope, &request.action));
+                }
+                if !key.subject.is_empty() {
+                    self.usage.add(key);
+                }
             }
             decision
         };

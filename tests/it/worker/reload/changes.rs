@@ -182,7 +182,7 @@ async fn a_template_serves_a_session_with_parameters_of_its_own() {
         .await;
     assert_eq!(
         made["policy"]["effective_parameters"],
-        json!({"max_calls": 2, "window_seconds": 60})
+        json!({"count": "agent", "max_calls": 2, "window_seconds": 60})
     );
     assert_eq!(made["policy"]["package"], json!("cmbagent.rate_limiting"));
     let call = |session: &str, agent: &str| {

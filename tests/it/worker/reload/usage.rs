@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::support::{Agent, Fleet, until};
+use super::super::support::{Admin, Agent, Fleet, until};
 
 const SETTINGS: &str =
     "[rate_limiting]\nstatus = \"active\"\nparameters = {max_calls = 5, window_seconds = 3600}\n";
@@ -92,4 +92,32 @@ async fn denied_calls_do_not_count() {
     }
     assert_eq!(calls("fine").await, json!(["2"]));
     assert_eq!(calls("fine").await, json!(["3"]));
+}
+
+/// Twenty calls of a session, whoever of its agents makes them: no Rego is needed for that.
+#[tokio::test]
+async fn a_session_is_limited_as_a_whole() {
+    let fleet = Fleet::with_shipped("");
+    let (_one, agent, _) = fleet.start().await;
+    let admin = Admin::new(&agent, "alice");
+    let limit = json!({"name": "limit-s-1", "template": "rate_limiting", "status": "active",
+        "scope": "session", "scope_id": "s-1",
+        "parameters": {"max_calls": 20, "window_seconds": 3600, "count": "scope"}});
+    admin.does("put", json!({"policy": limit})).await;
+    let mut allowed = 0;
+    for n in 0..40 {
+        // Some say who they are, some don't.
+        let mut context = json!({"session_id": "s-1"});
+        if n % 4 > 0 {
+            context["agent"] = json!(format!("agent-{}", n % 4));
+        }
+        let call = json!({"action": "llm_call", "resource": "gpt-4", "context": context});
+        allowed += usize::from(agent.check(call).await["allowed"] == true);
+    }
+    assert_eq!(allowed, 20);
+    let elsewhere = json!({"action": "llm_call", "resource": "gpt-4",
+        "context": {"session_id": "s-2", "agent": "agent-1"}});
+    assert_eq!(agent.check(elsewhere).await["allowed"], json!(true));
+    let other = json!({"action": "file_read", "resource": "x", "context": {"session_id": "s-1"}});
+    assert_eq!(agent.check(other).await["allowed"], json!(true));
 }
