@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::documents::{Block, blocks, code_spans, document};
+use crate::support::documents::{Block, blocks, code_spans, document, fences};
 use crate::support::servers::{ClickHouse, NatsServer, free_port, poll};
 use crate::worker::support::fleet::shipped_policies;
 use crate::worker::support::{Program, Running};
@@ -42,9 +42,9 @@ impl Desk {
             ("SLUICEGATE_AUDIT_ACKNOWLEDGE_TIMEOUT", "20s".to_owned()),
             ("USER", "ada".to_owned()),
         ];
-        let serve = variables.iter().fold(Program::new(&["serve"]), |program, (name, value)| {
-            program.env(name, value)
-        });
+        let serve = variables
+            .iter()
+            .fold(Program::new(&["serve"]), |program, (name, value)| program.env(name, value));
         let running = Running::worker(serve);
         Self { folder, variables, _running: running, _nats: nats }
     }
@@ -94,9 +94,7 @@ impl Desk {
             };
             // The audit is there a moment after the decision.
             if commands.iter().all(|command| command.starts_with("sluicegate audit")) {
-                poll(&block.body, || {
-                    agrees(&shown, &lines(&self.all(&commands))).then_some(())
-                });
+                poll(&block.body, || agrees(&shown, &lines(&self.all(&commands))).then_some(()));
                 continue;
             }
             let said = self.all(&commands);
@@ -193,6 +191,43 @@ fn the_first_steps_of_the_readme() {
     let desk = Desk::new();
     assert!(desk.follow(&chapter("README.md", "The first check")) >= 1);
     assert!(desk.follow(&chapter("README.md", "Switch a policy on")) >= 3);
+}
+
+/// With the permissions that docs/security.md shows, everyone can do what they are there for.
+#[test]
+fn the_permissions_of_the_security_page_suffice() {
+    let users = ["planner", "operator", "worker", "sink", "pager"];
+    let page = document("docs/security.md");
+    let texts = fences(&page, "text");
+    let accounts = texts.iter().find(|text| text.starts_with("accounts")).unwrap();
+    let passwords: String =
+        users.map(|user| format!("{}_PASSWORD: secret\n", user.to_uppercase())).concat();
+    let nats = NatsServer::start_with(&format!("{passwords}{accounts}"));
+    let clickhouse = ClickHouse::shared().config();
+    let program = |user: &str, arguments: &[&str]| {
+        Program::new(arguments)
+            .env("SLUICEGATE_NATS_URL", &nats.url())
+            .env("SLUICEGATE_NATS_USER", user)
+            .env("SLUICEGATE_NATS_PASSWORD", "secret")
+            .env("SLUICEGATE_CLICKHOUSE_URL", &clickhouse.url)
+            .env("SLUICEGATE_CLICKHOUSE_DATABASE", &clickhouse.database)
+            .env("SLUICEGATE_STREAM_MAX_BYTES", "256MiB")
+            .env("SLUICEGATE_POLICIES_FOLDER", shipped_policies().to_str().unwrap())
+    };
+    let _worker = Running::worker(program("worker", &["worker"]));
+    let _sink = program("sink", &["sink"]).start();
+    let enable = ["policy", "enable", "data_privacy", "--wait"];
+    let said = program("operator", &enable).run().ended_with(0);
+    assert!(said.out.contains("in force on 1 worker"), "{said:?}");
+    let act = ["--action", "file_read", "--resource", "/data/.env"];
+    program("operator", &[&["eval"], &act[..]].concat()).run().ended_with(2);
+    let check = [&["check", "--agent", "planner"], &act[..]].concat();
+    let said = program("planner", &check).run().ended_with(2);
+    assert!(said.out.contains("\nrecorded "), "{said:?}");
+    poll("the decision is in ClickHouse", || {
+        let said = program("sink", &["audit", "--agent", "planner"]).run();
+        said.out.contains("sensitive_file_access").then_some(())
+    });
 }
 
 #[test]

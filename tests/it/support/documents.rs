@@ -1,7 +1,40 @@
 //! The project's documents, read by those who test what they say.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The project's folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A document: its path from the project's folder, and its text.
+pub(crate) struct Document {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// Every document of the project.
+pub(crate) fn documents() -> Vec<Document> {
+    let mut documents = Vec::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = entry.file_name().into_string().unwrap();
+            let is_folder = entry.file_type().unwrap().is_dir();
+            if is_folder && !name.starts_with('.') && name != "target" && name != "node_modules" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let text = fs::read_to_string(&path).unwrap();
+                documents.push(Document { path: path.strip_prefix(root()).unwrap().into(), text });
+            }
+        }
+    }
+    assert!(documents.len() > 10, "the documents are there");
+    documents
+}
 
 /// A fenced block of a document.
 pub(crate) struct Block {
@@ -15,8 +48,7 @@ pub(crate) struct Block {
 
 /// The text of a document, by its path from the project's folder.
 pub(crate) fn document(path: &str) -> String {
-    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(whole).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The fenced blocks of a text, in order.
@@ -51,4 +83,22 @@ pub(crate) fn fences(text: &str, language: &str) -> Vec<String> {
 /// Texts in single backticks.
 pub(crate) fn code_spans(prose: &str) -> impl Iterator<Item = &str> {
     prose.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// The text without its fenced blocks.
+pub(crate) fn prose(text: &str) -> String {
+    let mut inside = false;
+    let outside = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    });
+    outside.collect::<Vec<_>>().join("\n")
+}
+
+/// Words of these characters that begin with a prefix.
+pub(crate) fn words<'t>(text: &'t str, prefix: &str) -> BTreeSet<&'t str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with(prefix))
+        .collect()
 }
