@@ -12,7 +12,7 @@ use super::findings;
 use super::print;
 use crate::bus::{self, Connection, Subjects};
 use crate::config::Config;
-use crate::contract::admin::{GetRequest, PolicyView, Verb};
+use crate::contract::admin::{GetRequest, ListRequest, PolicyList, PolicyView, Verb};
 use crate::contract::fault::{ServiceError, ServiceErrorDetail};
 use crate::contract::{EvaluateReply, EvaluateRequest};
 
@@ -93,7 +93,7 @@ impl fmt::Display for Refusal {
         let detail = self.detail();
         write!(f, "{}: ", detail.status)?;
         if !detail.field.is_empty() {
-            write!(f, "{} ", detail.field)?;
+            write!(f, "{}: ", detail.field)?;
         }
         f.write_str(&detail.message)?;
         match detail.current_version {
@@ -133,6 +133,18 @@ impl Desk {
         request: &impl Serialize,
     ) -> anyhow::Result<T> {
         self.ask(&self.subjects.admin(verb), serde_json::to_vec(request)?).await
+    }
+
+    /// All policies, page by page.
+    pub(crate) async fn list(&self) -> anyhow::Result<PolicyList> {
+        let mut list: PolicyList = self.admin(Verb::List, &ListRequest::default()).await?;
+        while let Some(after) = list.next.take() {
+            let next = ListRequest { after: Some(after) };
+            let mut page: PolicyList = self.admin(Verb::List, &next).await?;
+            list.policies.append(&mut page.policies);
+            list.next = page.next;
+        }
+        Ok(list)
     }
 
     /// Tries policies on an input.

@@ -98,7 +98,7 @@ impl Verb {
 
 /// Who makes a change, why, and on top of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Authored {
     /// Who.
     pub author: String,
@@ -237,6 +237,15 @@ pub struct RollbackRequest {
     pub change: Authored,
 }
 
+/// `policy.admin.list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListRequest {
+    /// Only policies whose names come after this one: `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
 /// `policy.admin.get`, `.versions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -330,11 +339,15 @@ pub struct PolicyView {
     pub content: String,
 }
 
-/// The answer to `policy.admin.list` and `.effective`. Policies come without their Rego.
+/// The answer to `policy.admin.list` and `.effective`. Policies come without their Rego, schema and
+/// reasons, and so many at once as a message holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyList {
     /// By name.
     pub policies: Vec<PolicyView>,
+    /// Where the next page begins; left out on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// How policies take part on the worker that answers.
     pub enforcement: EnforcementMode,
     /// Digest of the set in force there.
@@ -364,7 +377,7 @@ pub struct ChangeReply {
 /// The answer to `policy.admin.versions`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionList {
-    /// Newest first.
+    /// Newest first, without their Rego.
     pub versions: Vec<PolicyRecord>,
     /// Ranges of versions, first and last, that the bucket doesn't have any more.
     pub missing: Vec<(u64, u64)>,

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 use super::fault::{FaultCode, RequestFault};
 use crate::domain::CheckRequest;
 
+/// Bytes of the longest package that a check may name.
+const MAX_PACKAGE_BYTES: usize = 512;
+
 /// Bytes of the longest action; it becomes a token of a NATS subject.
 pub const MAX_ACTION_BYTES: usize = 256;
 
@@ -178,6 +181,12 @@ fn check_from(value: Value) -> Result<CheckRequest, RequestFault> {
     };
     let package = match members.remove("package") {
         Some(Value::String(package)) if package.is_empty() => None,
+        Some(Value::String(package)) if package.len() > MAX_PACKAGE_BYTES => {
+            return Err(RequestFault::field(
+                "package",
+                format!("has {} bytes, at most {MAX_PACKAGE_BYTES} are taken", package.len()),
+            ));
+        }
         Some(Value::String(package)) => {
             Some(package.strip_prefix("data.").map(str::to_owned).unwrap_or(package))
         }

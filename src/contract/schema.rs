@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::admin::{
     ChangeReply, DiffReply, DiffRequest, EffectiveRequest, EnableRequest, EnforcementReply,
-    EnforcementRequest, GetRequest, NamedChange, PatchRequest, PolicyList, PolicyView, PutRequest,
-    RestoreReply, RestoreRequest, RollbackRequest, VersionList, WorkerList,
+    EnforcementRequest, GetRequest, ListRequest, NamedChange, PatchRequest, PolicyList, PolicyView,
+    PutRequest, RestoreReply, RestoreRequest, RollbackRequest, VersionList, WorkerList,
 };
 use super::batch::{BatchReply, BatchRequest};
 use super::check::{CheckReply, CheckRequestBody};
@@ -29,6 +29,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("evaluate_reply.json", schema::<EvaluateReply>()),
         ("policy_record.json", schema::<PolicyRecord>()),
         ("enforcement_record.json", schema::<EnforcementRecord>()),
+        ("admin_list_request.json", schema::<ListRequest>()),
         ("admin_list_reply.json", schema::<PolicyList>()),
         ("admin_get_request.json", schema::<GetRequest>()),
         ("admin_get_reply.json", schema::<PolicyView>()),

@@ -97,6 +97,14 @@ impl PolicyRecord {
         Scope { kind: self.scope, id: self.scope_id.clone() }
     }
 
+    /// Whether its name can be one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_name(&self) -> Result<(), FieldFault> {
+        check_name("name", &self.name)
+    }
+
     /// What can be said of the record without looking at its Rego or at others.
     ///
     /// # Errors

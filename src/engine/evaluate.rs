@@ -17,6 +17,8 @@ use crate::domain::{
 
 /// Bytes of a package's name in an outcome, where the check names one that doesn't exist.
 const MAX_NAME: usize = 128;
+/// Policies among whose packages the nearest one is looked for.
+const MOST_COMPARED: usize = 1_000;
 
 /// What one evaluation of one policy may cost and say.
 #[derive(Clone, Copy, Debug)]
@@ -193,8 +195,11 @@ fn window_of(parameters: &Map<String, serde_json::Value>) -> u64 {
 /// The outcome for a package that no policy has. Not an error of the whole request: the other
 /// policies must not be escaped by a misspelling.
 fn unknown_package(set: &PolicySet, package: &str, fail_mode: FailMode) -> PolicyOutcome {
+    // Comparing costs; nobody may make a check expensive by a name that doesn't exist.
+    let few = package.len() <= MAX_NAME && set.entries().len() <= MOST_COMPARED;
     let nearest = set
         .packages()
+        .filter(|_| few)
         .map(|known| (strsim::jaro_winkler(known, package), known))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity > 0.8)

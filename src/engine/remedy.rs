@@ -4,6 +4,8 @@
 //! what is said is true of this policy. Never changed: the action, the caller's identity, and what
 //! is the system's own (parameters, usage, the time).
 
+use std::time::Instant;
+
 use regorus::rvm::vm::RegoVM;
 use serde_json::{Map, Value};
 
@@ -20,7 +22,8 @@ pub(super) use crate::domain::trace::Change;
 /// where none is found, where the policy didn't deny, or where its evaluation failed.
 ///
 /// `input` and `trace` are those of the denial, `rego` the text that `compiled` was made of. At
-/// most `most_evaluations` evaluations are spent, each within `limits`.
+/// most `most_evaluations` evaluations are spent, each within `limits`, and none is begun after the
+/// deadline.
 #[must_use]
 pub fn remedy(
     compiled: &Compiled,
@@ -29,6 +32,7 @@ pub fn remedy(
     limits: &EvaluationLimits,
     trace: &Trace,
     most_evaluations: usize,
+    deadline: Instant,
 ) -> Vec<Change> {
     if trace.verdict != Verdict::Deny || trace.error.is_some() {
         return Vec::new();
@@ -37,7 +41,7 @@ pub fn remedy(
         let origin = Origin::of(input)?;
         let module = parse("traced.rego", rego).ok()?;
         let candidates = suggest::candidates(&module, rego, trace, input, &origin);
-        let mut trial = Trial { compiled, limits, vm: None, left: most_evaluations };
+        let mut trial = Trial { compiled, limits, vm: None, left: most_evaluations, deadline };
         search(&mut trial, &origin, &candidates)
     };
     with_stack("remedy", stack_bytes(limits.instructions), work).ok().flatten().unwrap_or_default()
@@ -49,12 +53,16 @@ struct Trial<'a> {
     limits: &'a EvaluationLimits,
     vm: Option<RegoVM>,
     left: usize,
+    deadline: Instant,
 }
 
 impl Trial<'_> {
     /// Whether the policy allows an input; nothing when no evaluation is left.
     fn allows(&mut self, input: Map<String, Value>) -> Option<bool> {
         self.left = self.left.checked_sub(1)?;
+        if Instant::now() >= self.deadline {
+            return None;
+        }
         let vm = self.vm.get_or_insert_with(|| limited(self.compiled.program.clone(), self.limits));
         let said = say(vm, regorus::Value::from(Value::Object(input)), self.limits);
         if said.is_err() {

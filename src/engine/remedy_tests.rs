@@ -17,6 +17,10 @@ const LIMITS: EvaluationLimits = EvaluationLimits {
 const MOST: usize = 400;
 
 /// What is said of a request that a policy denies.
+fn later() -> std::time::Instant {
+    std::time::Instant::now() + std::time::Duration::from_secs(60)
+}
+
 fn said(rego: &str, request: &Value, parameters: Value) -> Vec<String> {
     let compiled = compile("p.rego", rego, &CompileLimits { bytes: 1 << 18, nesting: 16 }).unwrap();
     let request = CheckRequest {
@@ -32,9 +36,17 @@ fn said(rego: &str, request: &Value, parameters: Value) -> Vec<String> {
     input.insert("usage".into(), json!({"calls_in_window": 101, "window_seconds": 60}));
     let trace = trace(&compiled, rego, &input, &LIMITS);
     assert_eq!(trace.verdict, Verdict::Deny, "{trace:?}");
-    let changes = remedy(&compiled, rego, &input, &LIMITS, &trace, MOST);
-    assert_eq!(changes, remedy(&compiled, rego, &input, &LIMITS, &trace, MOST), "always the same");
-    assert_eq!(remedy(&compiled, rego, &input, &LIMITS, &trace, 0), [], "nothing may be tried");
+    let changes = remedy(&compiled, rego, &input, &LIMITS, &trace, MOST, later());
+    assert_eq!(
+        changes,
+        remedy(&compiled, rego, &input, &LIMITS, &trace, MOST, later()),
+        "always the same"
+    );
+    assert_eq!(
+        remedy(&compiled, rego, &input, &LIMITS, &trace, 0, later()),
+        [],
+        "nothing may be tried"
+    );
     changes.into_iter().map(|change| change.text).collect()
 }
 
@@ -171,7 +183,7 @@ fn an_allowed_or_failed_check_has_no_remedy() {
     let input = json!({"action": "a", "resource": "r", "context": {"n": 5}, "n": 5});
     let input = input.as_object().unwrap();
     let allowed = trace(&compiled, rego, input, &LIMITS);
-    assert_eq!(remedy(&compiled, rego, input, &LIMITS, &allowed, MOST), []);
+    assert_eq!(remedy(&compiled, rego, input, &LIMITS, &allowed, MOST, later()), []);
     let failed = Trace { verdict: Verdict::Deny, error: Some("limit".into()), ..allowed };
-    assert_eq!(remedy(&compiled, rego, input, &LIMITS, &failed, MOST), []);
+    assert_eq!(remedy(&compiled, rego, input, &LIMITS, &failed, MOST, later()), []);
 }

@@ -56,7 +56,7 @@ pub(crate) async fn run(command: Export, config: &Config, json: bool) -> anyhow:
 
 /// All policies with their Rego.
 async fn records(desk: &Desk) -> anyhow::Result<Vec<PolicyRecord>> {
-    let list: PolicyList = desk.admin(Verb::List, &serde_json::json!({})).await?;
+    let list: PolicyList = desk.list().await?;
     let names = list.policies.into_iter().map(|view| view.record.name);
     let gets = names.map(|policy| async move {
         let request = GetRequest { policy, version: None };

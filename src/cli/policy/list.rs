@@ -48,7 +48,7 @@ pub(crate) struct Effective {
 
 pub(crate) async fn list(command: List, config: &Config, json: bool) -> anyhow::Result<Exit> {
     let desk = Desk::open(config).await?;
-    let mut list: PolicyList = desk.admin(Verb::List, &serde_json::json!({})).await?;
+    let mut list: PolicyList = desk.list().await?;
     list.policies.retain(|view| {
         let record = &view.record;
         command.status.is_none_or(|status| status == record.status)

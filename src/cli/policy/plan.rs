@@ -107,7 +107,7 @@ pub(crate) async fn plan(
     drafts: &[PolicyDraft],
     prune: bool,
 ) -> anyhow::Result<Vec<Step>> {
-    let list: PolicyList = desk.admin(Verb::List, &serde_json::json!({})).await?;
+    let list: PolicyList = desk.list().await?;
     let stored: BTreeMap<String, PolicyRecord> =
         list.policies.into_iter().map(|view| (view.record.name.clone(), view.record)).collect();
     let wanted: BTreeMap<&str, &PolicyDraft> =

@@ -214,7 +214,7 @@ impl Decider {
             duration_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         };
         let mut reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
-        reply.remedy = self.remedies.of(&decision, set, &input);
+        reply.remedy = self.remedies.of(&decision, set, &input, elapsed);
         let event = DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker);
         let record = self.record(event, &decision, traceparent);
         Answer { reply, record, largest: self.largest }

@@ -16,26 +16,43 @@ use crate::engine::{self, Compiled, Entry, EvaluationLimits, PolicySet};
 const MOST_EVALUATIONS: usize = 64;
 /// Policies of one denial for which something is computed.
 const MOST_POLICIES: usize = 4;
+/// Time that is spent on one denial, about: one evaluation more may have begun.
+const MOST_TIME: Duration = Duration::from_millis(20);
+/// Time that is spent in a second, over all threads.
+const MOST_TIME_PER_SECOND: Duration = Duration::from_millis(250);
+/// Policies whose evaluation takes longer than this are too slow to be evaluated often.
+const SLOW: Duration = Duration::from_millis(2);
+
+/// What was spent since a moment.
+#[derive(Debug)]
+struct Spent {
+    since: Instant,
+    count: usize,
+    time: Duration,
+}
 
 /// Remedies, so many a second.
 #[derive(Debug)]
 pub(super) struct Remedies {
     limits: EvaluationLimits,
     per_second: usize,
-    spent: Mutex<(Instant, usize)>,
+    spent: Mutex<Spent>,
 }
 
 impl Remedies {
     pub(super) fn new(limits: EvaluationLimits, per_second: usize) -> Self {
-        Self { limits, per_second, spent: Mutex::new((Instant::now(), 0)) }
+        let spent = Spent { since: Instant::now(), count: 0, time: Duration::ZERO };
+        Self { limits, per_second, spent: Mutex::new(spent) }
     }
 
-    /// What would have made each policy allow that denied. `input` is what all policies share.
+    /// What would have made each policy allow that denied. `input` is what all policies share,
+    /// `took` the time that they needed.
     pub(super) fn of(
         &self,
         decision: &Decision,
         set: &PolicySet,
         input: &Map<String, Value>,
+        took: Duration,
     ) -> Vec<Remedy> {
         if decision.verdict == Verdict::Allow {
             return Vec::new();
@@ -49,11 +66,13 @@ impl Remedies {
             .filter(denied)
             .filter_map(|outcome| Some((outcome, set.by_name(&outcome.name)?.as_ref())))
             .collect();
-        let computes = self.may_compute();
+        let computes = took <= SLOW && self.may_compute();
+        let begin = Instant::now();
+        let deadline = begin + MOST_TIME;
         let remedies = denying.iter().enumerate().filter_map(|(index, (outcome, entry))| {
             let compiled = entry.compiled().as_ref().ok()?;
-            let changes = if computes && index < MOST_POLICIES {
-                changes(compiled, entry, outcome, input, &self.limits)
+            let changes = if computes && index < MOST_POLICIES && Instant::now() < deadline {
+                changes(compiled, entry, outcome, input, &self.limits, deadline)
             } else {
                 Vec::new()
             };
@@ -61,18 +80,21 @@ impl Remedies {
             let remedy = Remedy { policy: outcome.name.clone(), advice, changes };
             (!remedy.advice.is_empty() || !remedy.changes.is_empty()).then_some(remedy)
         });
-        remedies.collect()
+        let remedies = remedies.collect();
+        if computes {
+            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            spent.time = spent.time.saturating_add(begin.elapsed());
+        }
+        remedies
     }
 
     fn may_compute(&self) -> bool {
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, count) = &mut *spent;
-        if since.elapsed() >= Duration::from_secs(1) {
-            *since = Instant::now();
-            *count = 0;
+        if spent.since.elapsed() >= Duration::from_secs(1) {
+            *spent = Spent { since: Instant::now(), count: 0, time: Duration::ZERO };
         }
-        *count = count.saturating_add(1);
-        *count <= self.per_second
+        spent.count = spent.count.saturating_add(1);
+        spent.count <= self.per_second && spent.time < MOST_TIME_PER_SECOND
     }
 }
 
@@ -83,6 +105,7 @@ fn changes(
     outcome: &PolicyOutcome,
     input: &Map<String, Value>,
     limits: &EvaluationLimits,
+    deadline: Instant,
 ) -> Vec<Change> {
     let mut whole = input.clone();
     whole.insert("parameters".to_owned(), Value::Object(entry.policy().parameters.clone()));
@@ -91,7 +114,7 @@ fn changes(
     }
     let rego = &entry.policy().rego;
     let trace = engine::trace(compiled, rego, &whole, limits);
-    engine::remedy(compiled, rego, &whole, limits, &trace, MOST_EVALUATIONS)
+    engine::remedy(compiled, rego, &whole, limits, &trace, MOST_EVALUATIONS, deadline)
 }
 
 /// What the author says of the reasons that a policy gave.

@@ -14,7 +14,7 @@ pub(in crate::roles::worker) struct Assembler {
     limits: CompileLimits,
     fail_mode: FailMode,
     built: HashMap<String, Built>,
-    programs: HashMap<[u8; 32], Result<Compiled, String>>,
+    programs: HashMap<[u8; 32], (Compiled, Arc<str>)>,
 }
 
 /// An entry and what it was made from.
@@ -44,7 +44,7 @@ impl Assembler {
         let mut entries = Vec::with_capacity(records.len());
         for record in live() {
             let source = source_of(record, records).cloned();
-            let mut built = match self.built.remove(&record.name) {
+            let built = match self.built.remove(&record.name) {
                 Some(before)
                     if Arc::ptr_eq(&before.record, record) && same(&before.source, &source) =>
                 {
@@ -53,17 +53,19 @@ impl Assembler {
                 before => self.build(record, source, before),
             };
             let package = &built.entry.policy().package;
-            if record.template.is_none() && built.problem.is_none() {
+            // Not part of what was built: it ends when the other policy goes.
+            let mut problem = built.problem.clone();
+            if record.template.is_none() && problem.is_none() {
                 if let Some(first) = packages.get(package) {
-                    built.problem = Some(format!(
+                    problem = Some(format!(
                         "its package `{package}` is that of `{first}` too; a package must be unique"
                     ));
                 } else {
                     packages.insert(package.clone(), record.name.clone());
                 }
             }
-            if let Some(problem) = &built.problem {
-                problems.insert(record.name.clone(), problem.clone());
+            if let Some(problem) = problem {
+                problems.insert(record.name.clone(), problem);
             }
             entries.push(Arc::clone(&built.entry));
             next.insert(record.name.clone(), built);
@@ -107,19 +109,21 @@ impl Assembler {
     }
 
     fn entry(&mut self, record: &PolicyRecord, source: &PolicyRecord) -> Result<Entry, String> {
-        let compiled = self.compiled(source)?;
-        entry(record, &source.rego, compiled, self.fail_mode)
+        let (compiled, rego) = self.compiled(source)?;
+        entry(record, rego, compiled, self.fail_mode)
     }
 
-    fn compiled(&mut self, source: &PolicyRecord) -> Result<Compiled, String> {
-        let limits = self.limits;
-        self.programs
-            .entry(digest(&source.rego))
-            .or_insert_with(|| {
-                engine::compile(&file_name(&source.name), &source.rego, &limits)
-                    .map_err(|e| e.to_string())
-            })
-            .clone()
+    /// The program of a Rego text, and the text, which all who use it share.
+    fn compiled(&mut self, source: &PolicyRecord) -> Result<(Compiled, Arc<str>), String> {
+        let key = digest(&source.rego);
+        if let Some(known) = self.programs.get(&key) {
+            return Ok(known.clone());
+        }
+        let compiled = engine::compile(&file_name(&source.name), &source.rego, &self.limits)
+            .map_err(|e| e.to_string())?;
+        let made = (compiled, Arc::from(source.rego.as_str()));
+        self.programs.insert(key, made.clone());
+        Ok(made)
     }
 
     fn forget_unused(&mut self, records: &BTreeMap<String, Arc<PolicyRecord>>) {
@@ -138,7 +142,7 @@ impl Assembler {
 /// Parameters that its schema refuses.
 pub(in crate::roles::worker) fn entry(
     record: &PolicyRecord,
-    rego: &str,
+    rego: Arc<str>,
     compiled: Compiled,
     default: FailMode,
 ) -> Result<Entry, String> {
@@ -156,7 +160,7 @@ pub(in crate::roles::worker) fn entry(
         description,
         package: compiled.package.clone(),
         template: record.template.clone(),
-        rego: rego.into(),
+        rego,
         status: record.status,
         mode: record.mode,
         severity: record.severity.or(metadata.severity).unwrap_or_default(),
@@ -216,7 +220,8 @@ pub(in crate::roles::worker) fn file_name(name: &str) -> String {
 
 fn same(a: &Option<Arc<PolicyRecord>>, b: &Option<Arc<PolicyRecord>>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        // A template whose settings change is no reason to make all that use it anew.
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b) || (a.rego == b.rego && a.name == b.name),
         (None, None) => true,
         _ => false,
     }

@@ -40,6 +40,8 @@ pub(super) struct InForce {
     pub(super) records: BTreeMap<String, Arc<PolicyRecord>>,
     /// The switch as the bucket has it.
     pub(super) switch: EnforcementRecord,
+    /// Whether the bucket has it too: somebody may have removed it by hand.
+    pub(super) switch_is_stored: bool,
     /// How policies take part on this worker: its configuration can switch enforcement off too.
     pub(super) enforcement: EnforcementMode,
     /// The newest sequence of the bucket that was taken in.
@@ -162,6 +164,7 @@ impl Follower {
             set: Arc::default(),
             records: BTreeMap::new(),
             switch: Records::default().enforcement().clone(),
+            switch_is_stored: true,
             enforcement: EnforcementMode::On,
             sequence: 0,
             problems: Vec::new(),
@@ -304,6 +307,7 @@ impl Follower {
             set,
             records,
             switch,
+            switch_is_stored: self.records.switch_is_stored(),
             enforcement,
             sequence: self.records.sequence(),
             problems,

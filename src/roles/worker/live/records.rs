@@ -17,6 +17,10 @@ pub(in crate::roles::worker) const SEED_KEY: &str = "_seed";
 const VANISHED: &str = "is in force, but was removed from the bucket by hand: `sluicegate policy \
                         restore` puts it back, `sluicegate policy delete` deletes it for good";
 
+/// What to do about a switch that is in force and not in the bucket.
+const SWITCH_VANISHED: &str = "is in force, but was removed from the bucket by hand: `sluicegate \
+                               enforcement on`, `shadow` or `off` sets it again";
+
 /// The newest record of every policy, also of deleted ones, and the switch.
 #[derive(Clone, Debug)]
 pub(super) struct Records {
@@ -55,6 +59,11 @@ impl Records {
         &self.enforcement
     }
 
+    /// Whether the bucket has the switch that is in force.
+    pub(super) fn switch_is_stored(&self) -> bool {
+        !self.problems.contains_key(ENFORCEMENT_KEY)
+    }
+
     /// What is wrong, by key.
     pub(super) const fn problems(&self) -> &BTreeMap<String, String> {
         &self.problems
@@ -69,7 +78,8 @@ impl Records {
     /// number of its messages counts too.
     pub(super) fn agrees_with(&self, bucket: &BucketState) -> bool {
         let missing = self.problems.values().filter(|problem| problem.as_str() == VANISHED).count();
-        let least = self.policies.len().saturating_sub(missing);
+        let live = self.policies.values().filter(|record| !record.deleted).count();
+        let least = live.saturating_sub(missing);
         bucket.epoch == self.epoch
             && bucket.sequence == self.sequence
             && usize::try_from(bucket.messages).unwrap_or(usize::MAX) >= least
@@ -89,7 +99,11 @@ impl Records {
                 self.problems.insert(name.clone(), VANISHED.to_owned());
             }
         }
-        if self.policies.is_empty() && self.sequence > 0 && !keys.contains(SEED_KEY) {
+        if self.enforcement.version > 0 && !keys.contains(ENFORCEMENT_KEY) {
+            self.problems.insert(ENFORCEMENT_KEY.to_owned(), SWITCH_VANISHED.to_owned());
+        }
+        let nothing = !keys.contains(SEED_KEY) && !keys.contains(ENFORCEMENT_KEY);
+        if self.policies.is_empty() && self.sequence > 0 && nothing {
             self.problems.insert(
                 String::new(),
                 "the bucket was emptied by hand: `sluicegate policy restore --from-clickhouse` \
@@ -108,6 +122,8 @@ impl Records {
             match self.believable(&held) {
                 Ok(Some(record)) => {
                     self.problems.remove(&held.key);
+                    // The bucket is no longer empty.
+                    self.problems.remove("");
                     self.policies.insert(held.key, Arc::new(record));
                 }
                 Ok(None) => {
@@ -148,6 +164,12 @@ impl Records {
         }
         match known {
             Some(known) if record == **known => Ok(None),
+            // Two servers' buckets may have made the same version: all workers take the later one.
+            Some(known)
+                if record.version == known.version && record.updated_at > known.updated_at =>
+            {
+                Ok(Some(record))
+            }
             Some(known) if record.version <= known.version => Err(format!(
                 "the bucket was set back by hand: it has version {} where version {} is in force; \
                  `sluicegate policy restore` brings the newer one back",
@@ -159,8 +181,7 @@ impl Records {
 
     fn take_enforcement(&mut self, held: Held) {
         let Some(value) = held.value else {
-            let problem = "was removed from the bucket by hand; `sluicegate enforcement` sets it";
-            self.problems.insert(held.key, problem.to_owned());
+            self.problems.insert(held.key, SWITCH_VANISHED.to_owned());
             return;
         };
         match serde_json::from_slice::<EnforcementRecord>(&value) {

@@ -78,7 +78,7 @@ impl Admission {
         };
         unique_package(record, &compiled, records)?;
         let program = compiled.clone();
-        let entry = entry(record, &source.rego, compiled, self.fail_mode)
+        let entry = entry(record, Arc::from(source.rego.as_str()), compiled, self.fail_mode)
             .map_err(|message| RequestFault::new(FaultCode::Refused, "parameters", message))?;
         if record.template.is_none() {
             self.uses_still_fit(record, &program, records)?;

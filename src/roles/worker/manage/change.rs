@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::admission::{Admitted, record_of, used_by};
-use super::{Manager, apart, is_called};
+use super::{Manager, apart, called, check_authored};
 use crate::bus::{BusError, PutError};
 use crate::contract::admin::{
     Authored, ChangeReply, EnableRequest, NamedChange, PatchRequest, PolicyDraft, PutRequest,
@@ -18,6 +18,30 @@ use crate::contract::{FaultCode, RequestFault};
 use crate::domain::{PolicyRecord, Status};
 
 use super::super::live::{InForce, source_of};
+
+/// Which policy a change is about.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// The one of exactly this name.
+    Named(&'a str),
+    /// The one of this name, else of this id.
+    Called(&'a str),
+}
+
+impl<'a> Target<'a> {
+    fn find(self, base: &InForce) -> Option<&Arc<PolicyRecord>> {
+        match self {
+            Self::Named(name) => base.records.get(name),
+            Self::Called(policy) => called(&base.records, policy),
+        }
+    }
+
+    const fn text(self) -> &'a str {
+        match self {
+            Self::Named(text) | Self::Called(text) => text,
+        }
+    }
+}
 
 /// What a change makes of a policy.
 enum Wanted {
@@ -33,7 +57,7 @@ impl Manager {
         let PutRequest { policy: draft, change } = request;
         let name = draft.name.clone();
         let if_version = change.if_version;
-        self.change(&name, &change, true, move |current| match current {
+        self.change(Target::Named(&name), &change, true, move |current| match current {
             Some(current) if if_version.is_none() => {
                 let mut fault = RequestFault::new(
                     FaultCode::Conflict,
@@ -54,7 +78,7 @@ impl Manager {
     /// Changes some members.
     pub(super) async fn patch(&self, request: PatchRequest) -> Result<ChangeReply, RequestFault> {
         let PatchRequest { policy, changes, change } = request;
-        self.change(&policy, &change, changes.contains_key("rego"), |current| {
+        self.change(Target::Called(&policy), &change, changes.contains_key("rego"), |current| {
             patched(existing(current, &policy)?, &changes)
         })
         .await
@@ -92,7 +116,7 @@ impl Manager {
     /// Takes a policy away.
     pub(super) async fn delete(&self, request: NamedChange) -> Result<ChangeReply, RequestFault> {
         let NamedChange { policy, change } = request;
-        self.change(&policy, &change, false, |current| {
+        self.change(Target::Called(&policy), &change, false, |current| {
             existing(current, &policy).map(|_| Wanted::Gone)
         })
         .await
@@ -116,7 +140,7 @@ impl Manager {
             change.comment = format!("rollback to version {version}");
         }
         let name = old.name.clone();
-        self.change(&name, &change, true, move |_| {
+        self.change(Target::Named(&name), &change, true, move |_| {
             Ok(Wanted::Draft(Box::new(PolicyDraft::from(&old))))
         })
         .await
@@ -125,16 +149,17 @@ impl Manager {
     /// Tries a change until it is made on top of the newest state, or can't be.
     async fn change(
         &self,
-        policy: &str,
+        target: Target<'_>,
         change: &Authored,
         new_rego: bool,
         wanted: impl Fn(Option<&PolicyRecord>) -> Result<Wanted, RequestFault> + Send,
     ) -> Result<ChangeReply, RequestFault> {
+        check_authored(change)?;
         for _ in 0..self.inner.config.policies.change_attempts {
             let base = self.inner.live.current();
-            let before = base.records.values().find(|record| is_called(record, policy)).cloned();
+            let before = target.find(&base).cloned();
             let live = before.as_deref().filter(|record| !record.deleted);
-            expected_version(live, policy, change)?;
+            expected_version(live, target.text(), change)?;
             let next = match wanted(live)? {
                 Wanted::Draft(draft) => draft,
                 Wanted::Gone => {
@@ -146,18 +171,25 @@ impl Manager {
             };
             let now = Utc::now().trunc_subsecs(6);
             let record = record_of(&next, before.as_deref(), change, Uuid::new_v4(), now);
-            let (record, admitted) = self.admitted(record, &base, new_rego).await?;
             let changed = live.is_none_or(|live| PolicyDraft::from(live) != *next);
+            // Whatever is wrong with a policy, it can be made inactive.
+            let (record, entry, findings) = if live.is_some_and(|live| only_disables(live, &next)) {
+                (record, None, Vec::new())
+            } else {
+                let (record, admitted) = self.admitted(record, &base, new_rego).await?;
+                (record, Some(admitted.entry), admitted.findings)
+            };
             let mut reply = ChangeReply {
-                policy: self.view_of(&record, Some(&admitted.entry), true),
+                policy: self.view_of(&record, entry.as_ref(), true),
                 before: live.cloned().map(Box::new),
                 changed,
                 dry_run: change.dry_run,
-                findings: admitted.findings,
+                findings,
                 sequence: base.sequence,
             };
-            if !changed {
-                reply.policy = self.view_of(live.unwrap_or(&record), Some(&admitted.entry), true);
+            if let (false, Some(live)) = (changed, live) {
+                let entry = base.set.by_name(&live.name);
+                reply.policy = self.view_of(live, entry.map(AsRef::as_ref), true);
             }
             if change.dry_run || !changed {
                 return Ok(reply);
@@ -208,8 +240,12 @@ impl Manager {
                 ),
             ));
         }
+        // What it was is in the versions before; who makes and deletes policies all day must not
+        // fill the bucket with their texts.
         let record = PolicyRecord {
             deleted: true,
+            rego: String::new(),
+            parameters: Map::new(),
             status: Status::Inactive,
             version: live.version.saturating_add(1),
             updated_at: Utc::now().trunc_subsecs(6),
@@ -298,6 +334,12 @@ impl Manager {
             ),
         )
     }
+}
+
+/// Whether all that changes is that the policy no longer takes part.
+fn only_disables(live: &PolicyRecord, next: &PolicyDraft) -> bool {
+    let disabled = PolicyDraft { status: Status::Inactive, ..PolicyDraft::from(live) };
+    live.status != Status::Inactive && disabled == *next
 }
 
 /// The program of Rego that is in force already.

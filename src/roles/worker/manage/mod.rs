@@ -3,9 +3,11 @@
 pub(super) mod admission;
 mod change;
 mod read;
+mod restore;
 mod switch;
 mod trial;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,16 @@ use self::admission::Admission;
 use super::live::LivePolicies;
 use crate::bus::{Bucket, BusError, Connection, Incoming, Kind};
 use crate::config::Config;
-use crate::contract::admin::Verb;
+use crate::contract::admin::{Authored, Verb};
 use crate::contract::{FaultCode, RequestBounds, RequestFault, parse_message};
-use crate::domain::{FailMode, PolicyRecord};
+use crate::domain::{FailMode, PolicyRecord, record};
 use crate::engine::stack_bytes;
 use crate::roles::bytes;
+
+/// Bytes of a message's headers and subject, at most.
+const HEADROOM: usize = 4_096;
+/// How long an answer waits for changes that are on their way to this worker.
+const LONGEST_CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Answers management and trials. Cheap to clone.
 #[derive(Clone)]
@@ -79,11 +86,12 @@ impl Manager {
         };
         let manager = self.clone();
         tokio::spawn(async move {
+            manager.catch_up().await;
             let answer = match incoming.kind {
                 Kind::Evaluate => manager.evaluate(incoming.payload()).await,
                 _ => manager.manage(incoming.verb(), incoming.payload()).await,
             };
-            match answer {
+            match answer.and_then(|body| manager.fits(body)) {
                 Ok(body) => {
                     if let Err(error) = incoming.reply(body).await {
                         tracing::warn!(%error, "an answer of management could not be sent");
@@ -95,10 +103,39 @@ impl Manager {
         });
     }
 
+    /// Takes in what was written before the request came: who has just made a policy by another
+    /// worker must find it here. Without an answer from NATS, what is in force has to do.
+    async fn catch_up(&self) {
+        if let Ok(Some(state)) = self.inner.bucket.state().await {
+            self.inner.live.reaches(state.sequence, self.inner.timeout.min(LONGEST_CATCH_UP)).await;
+        }
+    }
+
+    /// An answer that a message can hold.
+    fn fits(&self, body: Vec<u8>) -> Result<Vec<u8>, RequestFault> {
+        let most = self.largest_answer();
+        if body.len() <= most {
+            return Ok(body);
+        }
+        Err(RequestFault::new(
+            FaultCode::Refused,
+            "",
+            format!(
+                "the answer has {} bytes, a message of this server holds {most}: ask for less, or \
+                 raise max_payload in the configuration of the NATS server",
+                body.len()
+            ),
+        ))
+    }
+
+    fn largest_answer(&self) -> usize {
+        self.inner.connection.max_payload().saturating_sub(HEADROOM)
+    }
+
     async fn manage(&self, verb: &str, body: &[u8]) -> Result<Vec<u8>, RequestFault> {
         let verb = Verb::parse(verb).ok_or_else(|| unknown_verb(verb))?;
         match verb {
-            Verb::List => encoded(&self.list()),
+            Verb::List => encoded(&self.list(&self.read_or_default(body)?)),
             Verb::Get => encoded(&self.get(self.read(body)?).await?),
             Verb::Put => encoded(&self.put(self.read(body)?).await?),
             Verb::Patch => encoded(&self.patch(self.read(body)?).await?),
@@ -176,7 +213,27 @@ fn unavailable(error: &BusError) -> RequestFault {
     RequestFault::unavailable(error.to_string())
 }
 
-/// Whether a policy is meant by a name or an id.
-fn is_called(record: &PolicyRecord, policy: &str) -> bool {
-    record.name == policy || uuid::Uuid::parse_str(policy).is_ok_and(|id| id == record.id)
+/// The newest record of a policy, by its name, else by its id.
+fn called<'a>(
+    records: &'a BTreeMap<String, Arc<PolicyRecord>>,
+    policy: &str,
+) -> Option<&'a Arc<PolicyRecord>> {
+    records.get(policy).or_else(|| {
+        let id = uuid::Uuid::parse_str(policy).ok()?;
+        records.values().find(|record| record.id == id)
+    })
+}
+
+/// Who makes a change, and why, has its bounds.
+fn check_authored(change: &Authored) -> Result<(), RequestFault> {
+    for (field, text, limit) in [
+        ("change.author", &change.author, record::MAX_NAME),
+        ("change.comment", &change.comment, record::MAX_TEXT),
+    ] {
+        if text.len() > limit {
+            let message = format!("has {} bytes, at most {limit} are taken", text.len());
+            return Err(RequestFault::field(field, message));
+        }
+    }
+    Ok(())
 }

@@ -1,28 +1,42 @@
 //! What is asked of the policies: lists, versions, differences, the live workers.
 
-use super::{Manager, is_called, unavailable};
+use std::ops::Bound;
+
+use super::{Manager, apart, called, unavailable};
 use crate::bus::Roll;
 use crate::contract::admin::{
-    DiffReply, DiffRequest, EffectiveRequest, GetRequest, PolicyDraft, PolicyList, PolicyView,
-    VersionList, WorkerList, WorkerStatus,
+    DiffReply, DiffRequest, EffectiveRequest, GetRequest, ListRequest, PolicyDraft, PolicyList,
+    PolicyView, VersionList, WorkerList, WorkerStatus,
 };
 use crate::contract::{FaultCode, RequestFault};
-use crate::domain::{CheckRequest, PolicyRecord};
+use crate::domain::{CheckRequest, PolicyRecord, record};
 use crate::engine::Entry;
 use crate::roles::policies_diff::{Side, unified};
 
 impl Manager {
-    /// All policies, without their Rego.
-    pub(super) fn list(&self) -> PolicyList {
+    /// Policies by name, without their Rego: so many as a message holds, the rest on request.
+    pub(super) fn list(&self, request: &ListRequest) -> PolicyList {
         let now = self.inner.live.current();
-        let live = now.records.values().filter(|record| !record.deleted);
-        let policies = live
-            .map(|record| {
-                let entry = now.set.by_name(&record.name);
-                self.view_of(record, entry.map(AsRef::as_ref), false)
-            })
-            .collect();
-        self.listed(policies)
+        let after = request.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut room = self.largest_answer() / 2;
+        let mut list = self.listed(Vec::new());
+        for record in
+            now.records.range::<str, _>((after, Bound::Unbounded)).map(|(_, record)| record)
+        {
+            if record.deleted {
+                continue;
+            }
+            let entry = now.set.by_name(&record.name);
+            let view = self.view_of(record, entry.map(AsRef::as_ref), false);
+            let bytes = serde_json::to_vec(&view).map_or(0, |text| text.len());
+            if bytes > room && !list.policies.is_empty() {
+                list.next = list.policies.last().map(|last| last.record.name.clone());
+                break;
+            }
+            room = room.saturating_sub(bytes);
+            list.policies.push(view);
+        }
+        list
     }
 
     /// The policies that apply to a check of this context.
@@ -44,6 +58,7 @@ impl Manager {
         let now = self.inner.live.current();
         PolicyList {
             policies,
+            next: None,
             enforcement: now.enforcement,
             revision: now.set.revision().to_string(),
             sequence: now.sequence,
@@ -57,10 +72,8 @@ impl Manager {
             let record = self.version_of(&request.policy, version).await?;
             return Ok(self.view_of(&record, None, true));
         }
-        let record = now
-            .records
-            .values()
-            .find(|record| !record.deleted && is_called(record, &request.policy))
+        let record = called(&now.records, &request.policy)
+            .filter(|record| !record.deleted)
             .ok_or_else(|| self.no_such(&request.policy))?;
         let entry = now.set.by_name(&record.name);
         Ok(self.view_of(record, entry.map(AsRef::as_ref), true))
@@ -71,6 +84,7 @@ impl Manager {
         let name = self.name_of(&request.policy)?;
         let mut versions = self.history(&name).await?;
         versions.reverse();
+        versions.iter_mut().for_each(|record| record.rego.clear());
         let mut missing = Vec::new();
         let mut above = versions.first().map_or(0, |newest| newest.version.saturating_add(1));
         for record in &versions {
@@ -105,8 +119,8 @@ impl Manager {
         };
         let pick = |version| found(&versions, &name, version);
         let (from, to) = (pick(from)?, pick(to)?);
-        let unified = difference(&from, &to);
-        Ok(DiffReply { from, to, unified })
+        // Large texts take their time.
+        apart(0, move || DiffReply { unified: difference(&from, &to), from, to }).await
     }
 
     /// What every live worker has in force.
@@ -142,13 +156,16 @@ impl Manager {
 
     fn name_of(&self, policy: &str) -> Result<String, RequestFault> {
         let now = self.inner.live.current();
-        let record = now.records.values().find(|record| is_called(record, policy));
-        record.map(|record| record.name.clone()).ok_or_else(|| self.no_such(policy))
+        called(&now.records, policy)
+            .map(|record| record.name.clone())
+            .ok_or_else(|| self.no_such(policy))
     }
 
     fn no_such(&self, policy: &str) -> RequestFault {
         let now = self.inner.live.current();
-        let names = now.records.values().filter(|record| !record.deleted);
+        // Comparing costs, and no name is that long.
+        let likely = policy.len() <= record::MAX_NAME;
+        let names = now.records.values().filter(|record| likely && !record.deleted);
         let nearest = names
             .map(|record| (strsim::jaro_winkler(&record.name, policy), &record.name))
             .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -167,10 +184,7 @@ impl Manager {
         entry: Option<&Entry>,
         with_rego: bool,
     ) -> PolicyView {
-        let mut shown = record.clone();
-        if !with_rego {
-            shown.rego.clear();
-        }
+        let shown = if with_rego { record.clone() } else { without_rego(record) };
         let mut view = PolicyView {
             title: String::new(),
             effective_description: record.description.clone(),
@@ -193,20 +207,45 @@ impl Manager {
             view.content = policy.rego.to_string();
         }
         match entry.compiled() {
-            Ok(compiled) => {
+            Ok(compiled) if with_rego => {
                 view.parameters_schema.clone_from(&compiled.metadata.parameters);
                 view.reasons.clone_from(&compiled.metadata.reasons);
             }
+            Ok(_) => (),
             Err(problem) => view.problem = Some(problem.clone()),
         }
+        if policy.version != record.version {
+            view.problem = Some(format!(
+                "version {} can't be taken up; version {} stays in force",
+                record.version, policy.version
+            ));
+        }
         view
+    }
+}
+
+/// A copy for lists.
+fn without_rego(record: &PolicyRecord) -> PolicyRecord {
+    PolicyRecord {
+        id: record.id,
+        name: record.name.clone(),
+        description: record.description.clone(),
+        package: record.package.clone(),
+        rego: String::new(),
+        template: record.template.clone(),
+        scope_id: record.scope_id.clone(),
+        parameters: record.parameters.clone(),
+        created_by: record.created_by.clone(),
+        updated_by: record.updated_by.clone(),
+        comment: record.comment.clone(),
+        ..*record
     }
 }
 
 /// No policy is called so.
 pub(super) fn missing(policy: &str) -> RequestFault {
     let shown: String = policy.chars().take(80).collect();
-    RequestFault::new(FaultCode::NotFound, "policy", format!("no policy is called `{shown}`"))
+    RequestFault::new(FaultCode::NotFound, "policy", format!("`{shown}` doesn't exist"))
 }
 
 fn found(

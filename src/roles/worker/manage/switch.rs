@@ -1,12 +1,12 @@
-//! The switch for the whole system, and putting back what was taken from the bucket by hand.
+//! The switch for the whole system.
 
 use chrono::{SubsecRound, Utc};
 
 use super::super::live::ENFORCEMENT_KEY;
-use super::{Manager, encoded};
-use crate::contract::admin::{EnforcementReply, EnforcementRequest, RestoreReply, RestoreRequest};
+use super::{Manager, check_authored, encoded};
+use crate::contract::admin::{EnforcementReply, EnforcementRequest};
 use crate::contract::{FaultCode, RequestFault};
-use crate::domain::{EnforcementRecord, PolicyRecord};
+use crate::domain::EnforcementRecord;
 
 impl Manager {
     /// Reads or turns the switch.
@@ -15,6 +15,7 @@ impl Manager {
         request: EnforcementRequest,
     ) -> Result<EnforcementReply, RequestFault> {
         let change = request.change;
+        check_authored(&change)?;
         for _ in 0..self.inner.config.policies.change_attempts {
             let now = self.inner.live.current();
             let current = now.switch.clone();
@@ -39,7 +40,8 @@ impl Manager {
                 fault.current_version = Some(current.version);
                 return Err(fault);
             }
-            if mode == current.mode {
+            // A switch that somebody removed by hand is written again, also as it was.
+            if mode == current.mode && now.switch_is_stored {
                 return Ok(unchanged);
             }
             let next = EnforcementRecord {
@@ -62,69 +64,6 @@ impl Manager {
                 .await?;
             if let Some(sequence) = written {
                 return Ok(EnforcementReply { enforcement: next, changed: true, sequence });
-            }
-        }
-        Err(self.too_busy())
-    }
-
-    /// Puts back records that the bucket lacks, as they were: with their versions, authors and
-    /// comments. What the bucket has in the same or a newer version is left alone.
-    pub(super) async fn restore(
-        &self,
-        request: RestoreRequest,
-    ) -> Result<RestoreReply, RequestFault> {
-        let wanted: Vec<PolicyRecord> = if request.policies.is_empty() {
-            let now = self.inner.live.current();
-            now.records.values().map(|record| (**record).clone()).collect()
-        } else {
-            request.policies
-        };
-        for record in wanted.iter().filter(|record| !record.deleted) {
-            record.check().map_err(|fault| {
-                RequestFault::new(
-                    FaultCode::Refused,
-                    format!("policies.{}.{}", record.name, fault.field),
-                    fault.message,
-                )
-            })?;
-        }
-        let mut reply = RestoreReply::default();
-        for record in &wanted {
-            match self.put_back(record, request.change.dry_run).await? {
-                true => reply.restored.push(record.name.clone()),
-                false => reply.present.push(record.name.clone()),
-            }
-        }
-        reply.sequence = self.inner.live.current().sequence;
-        Ok(reply)
-    }
-
-    async fn put_back(&self, record: &PolicyRecord, dry_run: bool) -> Result<bool, RequestFault> {
-        let unavailable = |error| super::unavailable(&error);
-        for _ in 0..self.inner.config.policies.change_attempts {
-            // The bucket is asked, not what is in force: that is what the bucket lacks.
-            let state = self.inner.bucket.state().await.map_err(unavailable)?;
-            let Some(state) = state else {
-                return Err(RequestFault::unavailable("there is no bucket of policies; try again"));
-            };
-            let held = self.inner.bucket.history(&record.name, self.inner.timeout).await;
-            let held = held.map_err(unavailable)?;
-            let has = held
-                .last()
-                .and_then(|held| serde_json::from_slice::<PolicyRecord>(held.value.as_ref()?).ok());
-            if has.is_some_and(|has| has.version >= record.version) {
-                return Ok(false);
-            }
-            if dry_run {
-                return Ok(true);
-            }
-            match self.inner.bucket.put(&record.name, encoded(record)?, state.sequence).await {
-                Ok(sequence) => {
-                    self.inner.live.reaches(sequence, self.inner.timeout).await;
-                    return Ok(true);
-                }
-                Err(crate::bus::PutError::Conflict) => (),
-                Err(crate::bus::PutError::Bus(error)) => return Err(unavailable(error)),
             }
         }
         Err(self.too_busy())

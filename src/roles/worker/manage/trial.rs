@@ -1,14 +1,14 @@
 //! Trying policies on an input: nothing is enforced, counted or recorded.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::admission::{Admission, record_of};
-use super::{Manager, apart, encoded, is_called};
+use super::{Manager, apart, called, encoded};
 use crate::contract::admin::{Authored, PolicyDraft};
 use crate::contract::evaluate::{Choice, ChosenVersion, EvaluatedPolicy};
 use crate::contract::{EvaluateReply, EvaluateRequest, FaultCode, PolicyReply, RequestFault};
@@ -25,6 +25,8 @@ use super::super::remedy::advice;
 const TRIED: &str = "tried";
 /// Evaluations that are tried to find a remedy.
 const MOST_EVALUATIONS: usize = 512;
+/// Policies that are tried at once.
+const MOST_TRIED: usize = 100;
 
 /// A policy to try.
 struct Tried {
@@ -38,6 +40,15 @@ impl Manager {
         let request: EvaluateRequest = self.read(body)?;
         let check = check_of(&request)?;
         let now = self.inner.live.current();
+        if request.policies.len() > MOST_TRIED {
+            return Err(RequestFault::field(
+                "policies",
+                format!(
+                    "holds {} policies, at most {MOST_TRIED} are tried at once",
+                    request.policies.len()
+                ),
+            ));
+        }
         let mut versions = Vec::with_capacity(request.policies.len());
         for choice in &request.policies {
             let chosen = match choice {
@@ -49,7 +60,12 @@ impl Manager {
             let record = self.chosen(&now, &chosen).await?;
             versions.push((record, chosen.usage));
         }
-        let trial = Trial { admission: self.inner.admission, fail_mode: self.inner.fail_mode, now };
+        let trial = Trial {
+            admission: self.inner.admission,
+            fail_mode: self.inner.fail_mode,
+            now,
+            patience: self.inner.timeout,
+        };
         let (_, limits) = self.inner.admission.limits();
         let reply =
             apart(limits.instructions, move || trial.run(&request, &check, versions)).await??;
@@ -61,10 +77,7 @@ impl Manager {
         now: &InForce,
         chosen: &ChosenVersion,
     ) -> Result<Arc<PolicyRecord>, RequestFault> {
-        let newest = now
-            .records
-            .values()
-            .find(|record| is_called(record, &chosen.policy))
+        let newest = called(&now.records, &chosen.policy)
             .ok_or_else(|| super::read::missing(&chosen.policy))?;
         match chosen.version {
             Some(version) if version != newest.version => {
@@ -81,6 +94,8 @@ struct Trial {
     admission: Admission,
     fail_mode: FailMode,
     now: Arc<InForce>,
+    /// How long all of it may take.
+    patience: Duration,
 }
 
 impl Trial {
@@ -100,6 +115,17 @@ impl Trial {
         }
         if request.rego.is_none() && request.policies.is_empty() {
             let applying = self.now.set.applying_to(&check.identity(), request.package.as_deref());
+            if applying.len() > MOST_TRIED {
+                return Err(RequestFault::new(
+                    FaultCode::Refused,
+                    "policies",
+                    format!(
+                        "{} policies apply to such a check, at most {MOST_TRIED} are tried at once: \
+                         name some",
+                        applying.len()
+                    ),
+                ));
+            }
             for entry in applying {
                 let record = self.now.records.get(&entry.policy().name);
                 let entry = match record {
@@ -113,11 +139,20 @@ impl Trial {
         }
         let shared = shared_input(request, check);
         let start = Instant::now();
+        let deadline = start + self.patience;
         let mut outcomes = Vec::with_capacity(tried.len());
         let mut policies = Vec::with_capacity(tried.len());
         for one in &tried {
+            if Instant::now() >= deadline {
+                return Err(RequestFault::unavailable(format!(
+                    "trying the policies takes longer than {:?} (setting nats.request_timeout); try \
+                     fewer at once",
+                    self.patience
+                )));
+            }
             let usage = one.usage.clone().or_else(|| request.usage.clone());
-            let (outcome, evaluated) = self.one(&one.entry, &shared, usage, request.explain);
+            let (outcome, evaluated) =
+                self.one(&one.entry, &shared, usage, request.explain.then_some(deadline));
             outcomes.push(outcome);
             policies.push(evaluated);
         }
@@ -157,7 +192,7 @@ impl Trial {
             ..PolicyDraft::default()
         };
         let record = record_of(&draft, None, &Authored::default(), Uuid::nil(), Utc::now());
-        let entry = entry(&record, rego, compiled, self.fail_mode)
+        let entry = entry(&record, Arc::from(rego), compiled, self.fail_mode)
             .map_err(|message| RequestFault::new(FaultCode::Refused, "parameters", message))?;
         Ok(Tried { entry: Arc::new(entry), usage: None })
     }
@@ -187,12 +222,17 @@ impl Trial {
             .set
             .by_name(&source.name)
             .filter(|entry| *entry.policy().rego == *source.rego)
-            .and_then(|entry| entry.compiled().as_ref().ok().cloned());
-        let compiled = match in_force {
-            Some(compiled) => compiled,
-            None => self.admission.examine(&source.name, &source.rego)?.0,
+            .and_then(|entry| {
+                Some((entry.compiled().as_ref().ok()?.clone(), Arc::clone(&entry.policy().rego)))
+            });
+        let (compiled, rego) = match in_force {
+            Some(known) => known,
+            None => {
+                let (compiled, _) = self.admission.examine(&source.name, &source.rego)?;
+                (compiled, Arc::from(source.rego.as_str()))
+            }
         };
-        entry(&tried, &source.rego, compiled, self.fail_mode).map(Arc::new).map_err(|message| {
+        entry(&tried, rego, compiled, self.fail_mode).map(Arc::new).map_err(|message| {
             RequestFault::new(
                 FaultCode::Refused,
                 "parameters",
@@ -206,7 +246,7 @@ impl Trial {
         entry: &Arc<Entry>,
         shared: &Map<String, Value>,
         usage: Option<Value>,
-        explain: bool,
+        explain_until: Option<Instant>,
     ) -> (PolicyOutcome, EvaluatedPolicy) {
         let (_, limits) = self.admission.limits();
         let mut whole = shared.clone();
@@ -227,12 +267,19 @@ impl Trial {
             advice: Vec::new(),
             lines: None,
         };
-        if let (true, Ok(compiled)) = (explain, entry.compiled()) {
+        if let (Some(deadline), Ok(compiled)) = (explain_until, entry.compiled()) {
             whole.insert("parameters".to_owned(), Value::Object(policy.parameters.clone()));
             let traced = trace(compiled, &policy.rego, &whole, &limits);
             if outcome.verdict == Verdict::Deny {
-                shown.remedy =
-                    remedy(compiled, &policy.rego, &whole, &limits, &traced, MOST_EVALUATIONS);
+                shown.remedy = remedy(
+                    compiled,
+                    &policy.rego,
+                    &whole,
+                    &limits,
+                    &traced,
+                    MOST_EVALUATIONS,
+                    deadline,
+                );
             }
             shown.rules = traced.rules;
             shown.reads = traced.reads;

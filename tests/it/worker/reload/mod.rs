@@ -1,6 +1,7 @@
 //! The policies in force: how the bucket is filled, changes while running, many who change, what
 //! is done by hand, hostile policies, usage.
 
+mod bounds;
 mod by_hand;
 mod changes;
 mod hostile;
