@@ -19,7 +19,7 @@ use self::admission::Admission;
 use super::live::LivePolicies;
 use crate::bus::{Bucket, BusError, Connection, Incoming, Kind};
 use crate::config::Config;
-use crate::contract::admin::{Authored, Verb};
+use crate::contract::admin::{Authored, ChangeReply, Verb};
 use crate::contract::{FaultCode, RequestBounds, RequestFault, parse_message};
 use crate::domain::{FailMode, PolicyRecord, record};
 use crate::engine::stack_bytes;
@@ -128,6 +128,24 @@ impl Manager {
         ))
     }
 
+    /// The answer to a change, which is made: where no message holds it, it goes without the texts.
+    fn changed(&self, mut reply: ChangeReply) -> Result<Vec<u8>, RequestFault> {
+        let without: [fn(&mut ChangeReply); 3] = [
+            |reply| reply.policy.content.clear(),
+            |reply| reply.before.iter_mut().for_each(|before| before.rego.clear()),
+            |reply| reply.policy.record.rego.clear(),
+        ];
+        let mut answer = encoded(&reply)?;
+        for step in without {
+            if answer.len() <= self.largest_answer() {
+                break;
+            }
+            step(&mut reply);
+            answer = encoded(&reply)?;
+        }
+        Ok(answer)
+    }
+
     fn largest_answer(&self) -> usize {
         self.inner.connection.max_payload().saturating_sub(HEADROOM)
     }
@@ -137,14 +155,14 @@ impl Manager {
         match verb {
             Verb::List => encoded(&self.list(&self.read_or_default(body)?)),
             Verb::Get => encoded(&self.get(self.read(body)?).await?),
-            Verb::Put => encoded(&self.put(self.read(body)?).await?),
-            Verb::Patch => encoded(&self.patch(self.read(body)?).await?),
-            Verb::Delete => encoded(&self.delete(self.read(body)?).await?),
+            Verb::Put => self.changed(self.put(self.read(body)?).await?),
+            Verb::Patch => self.changed(self.patch(self.read(body)?).await?),
+            Verb::Delete => self.changed(self.delete(self.read(body)?).await?),
             Verb::Versions => encoded(&self.versions(self.read(body)?).await?),
             Verb::Diff => encoded(&self.diff(self.read(body)?).await?),
-            Verb::Rollback => encoded(&self.rollback(self.read(body)?).await?),
-            Verb::Enable => encoded(&self.enable(self.read(body)?).await?),
-            Verb::Disable => encoded(&self.disable(self.read(body)?).await?),
+            Verb::Rollback => self.changed(self.rollback(self.read(body)?).await?),
+            Verb::Enable => self.changed(self.enable(self.read(body)?).await?),
+            Verb::Disable => self.changed(self.disable(self.read(body)?).await?),
             Verb::Effective => encoded(&self.effective(self.read_or_default(body)?)),
             Verb::Enforcement => encoded(&self.enforcement(self.read_or_default(body)?).await?),
             Verb::Workers => encoded(&self.workers().await?),
