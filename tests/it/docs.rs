@@ -2,19 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use chrono::Utc;
 use serde_json::Value;
 use sluicegate::config::{self, Config, Sources, keys};
+use sluicegate::contract::admin::PutRequest;
 use sluicegate::contract::fault::ServiceError;
 use sluicegate::contract::{
-    BatchReply, CheckReply, DecisionEvent, RequestBounds, ViolationEvent, parse_batch, parse_check,
+    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, RequestBounds, ViolationEvent,
+    parse_batch, parse_check,
 };
 use sluicegate::roles::worker::admit_folder;
 use sluicegate::store::{DecisionRow, Store, StreamPosition, ViolationRow, migrate};
 
+use crate::support::documents::{
+    Document, code_spans, document, documents, fences, prose, root, words,
+};
 use crate::support::servers::ClickHouse;
 
 /// Variables with the prefix that set no key.
@@ -29,79 +34,6 @@ const OTHER_VARIABLES: [&str; 5] = [
 const NO_KEYS: [&str; 2] = ["policies.toml", "http.send"];
 
 const BOUNDS: RequestBounds = RequestBounds { bytes: 262_144, nesting: 64, batch: 1_000 };
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A document: its path from the project's folder, and its text.
-struct Document {
-    path: PathBuf,
-    text: String,
-}
-
-/// Every document of the project.
-fn documents() -> Vec<Document> {
-    let mut documents = Vec::new();
-    let mut folders = vec![root().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            let name = entry.file_name().into_string().unwrap();
-            let is_folder = entry.file_type().unwrap().is_dir();
-            if is_folder && !name.starts_with('.') && name != "target" && name != "node_modules" {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                let text = fs::read_to_string(&path).unwrap();
-                documents.push(Document { path: path.strip_prefix(root()).unwrap().into(), text });
-            }
-        }
-    }
-    assert!(documents.len() > 10, "the documents are there");
-    documents
-}
-
-fn document(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// The fenced blocks of a language, in order.
-fn fences(text: &str, language: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(tag) = line.trim_start().strip_prefix("```") else { continue };
-        let body: Vec<&str> =
-            lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
-        if tag == language {
-            found.push(body.join("\n"));
-        }
-    }
-    found
-}
-
-/// The text without its fenced blocks.
-fn prose(text: &str) -> String {
-    let mut inside = false;
-    let outside = text.lines().filter(|line| {
-        let fence = line.trim_start().starts_with("```");
-        inside ^= fence;
-        !inside && !fence
-    });
-    outside.collect::<Vec<_>>().join("\n")
-}
-
-/// Texts in single backticks.
-fn code_spans(prose: &str) -> impl Iterator<Item = &str> {
-    prose.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
-}
-
-/// Words of these characters that begin with a prefix.
-fn words<'t>(text: &'t str, prefix: &str) -> BTreeSet<&'t str> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| word.starts_with(prefix))
-        .collect()
-}
 
 /// The anchors of a document's headings, as they are made on the usual hosts.
 fn anchors(text: &str) -> BTreeSet<String> {
@@ -293,6 +225,11 @@ fn json_examples_are_messages() {
                 serde_json::from_value::<ServiceError>(value).map(drop).map_err(|e| e.to_string())
             } else if has("checks") {
                 parse_batch(body, &BOUNDS).map(drop).map_err(|e| e.to_string())
+            } else if has("change") {
+                serde_json::from_value::<PutRequest>(value).map(drop).map_err(|e| e.to_string())
+            } else if has("explain") {
+                let request = serde_json::from_value::<EvaluateRequest>(value);
+                request.map(drop).map_err(|e| e.to_string())
             } else if has("action") {
                 checks += 1;
                 parse_check(body, &BOUNDS).map(drop).map_err(|e| e.to_string())

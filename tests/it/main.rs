@@ -15,6 +15,7 @@ mod config;
 mod deploy;
 mod docs;
 mod embedded;
+mod guide;
 mod layers;
 mod policies;
 mod schemas;

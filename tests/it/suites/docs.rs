@@ -1,28 +1,22 @@
 //! The examples of docs/testing.md are run.
 
-use std::fs;
-use std::path::Path;
-
+use crate::support::documents::{document, fences};
 use crate::worker::support::Program;
 
-/// The fenced blocks of a language in a document.
-fn fences(document: &str, language: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
-    let text = fs::read_to_string(path).unwrap();
-    let begin = format!("```{language}\n");
-    let blocks = text.split(&begin).skip(1).filter_map(|rest| rest.split("\n```").next());
-    blocks.map(str::to_owned).collect()
+/// The blocks of docs/testing.md in a language.
+fn examples(language: &str) -> Vec<String> {
+    fences(&document("docs/testing.md"), language)
 }
 
 /// The policy that the examples are about.
 fn policy() -> String {
-    let policies = fences("docs/policies.md", "rego");
+    let policies = fences(&document("docs/policies.md"), "rego");
     policies.into_iter().find(|rego| rego.contains("package lab.large_uploads")).unwrap()
 }
 
 #[test]
 fn every_suite_in_the_guide_passes() {
-    let suites = fences("docs/testing.md", "yaml");
+    let suites = examples("yaml");
     assert!(suites.len() >= 2);
     for suite in suites {
         let program = Program::new(&["test"])
@@ -35,8 +29,8 @@ fn every_suite_in_the_guide_passes() {
 
 #[test]
 fn the_tests_in_rego_pass_and_the_suite_covers_the_policy() {
-    let rules = &fences("docs/testing.md", "rego")[0];
-    let suite = &fences("docs/testing.md", "yaml")[0];
+    let rules = &examples("rego")[0];
+    let suite = &examples("yaml")[0];
     let program = Program::new(&["test", "--coverage-threshold", "100"])
         .file("policies/large_uploads.rego", &policy())
         .file("policies/large_uploads_tests.yaml", suite)
@@ -47,7 +41,7 @@ fn the_tests_in_rego_pass_and_the_suite_covers_the_policy() {
 
 #[test]
 fn a_failure_looks_as_the_guide_says() {
-    let suite = fences("docs/testing.md", "yaml")[0].replacen(
+    let suite = examples("yaml")[0].replacen(
         "{decision: deny, deny_reasons: [upload_too_large], warnings: []}",
         "{decision: allow}",
         1,
@@ -56,7 +50,7 @@ fn a_failure_looks_as_the_guide_says() {
         .file("policies/large_uploads.rego", &policy())
         .file("policies/large_uploads_tests.yaml", &suite);
     let said = program.run().ended_with(1);
-    let shown = fences("docs/testing.md", "text").remove(0);
+    let shown = examples("text").remove(0);
     let without_time = |text: &str| text.trim().rsplit_once(" in ").unwrap().0.to_owned();
     assert_eq!(without_time(&said.out), without_time(&shown), "{}", said.out);
 }
@@ -64,7 +58,7 @@ fn a_failure_looks_as_the_guide_says() {
 #[test]
 fn the_commands_of_the_guide_are_understood() {
     let mut tried = 0;
-    for line in fences("docs/testing.md", "sh").join("\n").lines() {
+    for line in examples("sh").join("\n").lines() {
         let command = line.split('#').next().unwrap().trim();
         let Some(rest) = command.strip_prefix("sluicegate ") else { continue };
         let arguments: Vec<&str> = rest.split_whitespace().map(|a| a.trim_matches('\'')).collect();
@@ -72,7 +66,7 @@ fn the_commands_of_the_guide_are_understood() {
             arguments.into_iter().filter(|argument| *argument != "--watch").collect();
         let said = Program::new(&arguments)
             .file("policies/large_uploads.rego", &policy())
-            .file("policies/large_uploads_tests.yaml", &fences("docs/testing.md", "yaml")[0])
+            .file("policies/large_uploads_tests.yaml", &examples("yaml")[0])
             .file("target/keep", "")
             .run();
         assert!([0, 3].contains(&said.code), "{line}: {said:?}");

@@ -1,4 +1,5 @@
 //! What the integration tests share.
 
 pub(crate) mod cut;
+pub(crate) mod documents;
 pub(crate) mod servers;
