@@ -120,7 +120,7 @@ pub(super) fn policy_line(policy: &PolicyReply) -> String {
     let mode = match policy.mode {
         Mode::Enforce => "",
         Mode::Warn => " (only warns)",
-        Mode::Shadow => " (draft, in shadow)",
+        Mode::Shadow => " (in shadow)",
     };
     let reasons = policy.deny_reasons.join(", ");
     format!(

@@ -55,7 +55,11 @@ impl From<&EngineError> for Finding {
                 Self::error("no-entry", text, "add a rule `allow`, `deny_reasons` or `warnings`")
             }
             EngineError::Metadata(_) => of_metadata(&text),
-            EngineError::Builtin { reason, .. } => Self::error("builtin", &text, reason),
+            EngineError::Builtin { name, reason } => Self::error(
+                "builtin",
+                format!("the builtin function `{name}` is not available"),
+                reason,
+            ),
             EngineError::Parameters(_) => {
                 Self::error("parameters", text, "correct custom.parameters in the METADATA")
             }

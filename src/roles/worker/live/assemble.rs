@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::domain::{FailMode, Policy, PolicyRecord};
-use crate::engine::{self, CompileLimits, Compiled, Entry, PolicySet};
+use crate::engine::{self, CompileLimits, Compiled, EngineError, Entry, PolicySet};
 
 /// Makes sets, each from the one before.
 pub(in crate::roles::worker) struct Assembler {
@@ -147,7 +147,10 @@ pub(in crate::roles::worker) fn entry(
     default: FailMode,
 ) -> Result<Entry, String> {
     let parameters = engine::with_defaults(&compiled.metadata.parameters, &record.parameters)
-        .map_err(|e| e.to_string())?;
+        .map_err(|error| match error {
+            EngineError::Parameters(problem) => problem,
+            other => other.to_string(),
+        })?;
     let metadata = &compiled.metadata;
     let description = if record.description.is_empty() {
         metadata.description.clone()
