@@ -5,6 +5,7 @@
 //! directly rather than through a client's key-value type, which compares sequences key by key: what
 //! makes a change valid (unique packages, a template that exists) spans keys.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
@@ -53,6 +54,9 @@ pub enum PutError {
     /// Something else was written since.
     #[error("the bucket has changed meanwhile")]
     Conflict,
+    /// The server says no.
+    #[error("the bucket of policies takes nothing: {0}")]
+    Refused(String),
     /// NATS; the value may have been taken all the same.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -120,6 +124,13 @@ impl Bucket {
         };
         acknowledged.map(|ack| ack.sequence).map_err(|error| match error.kind() {
             PublishErrorKind::WrongLastSequence => PutError::Conflict,
+            PublishErrorKind::StreamNotFound => {
+                PutError::Refused("it doesn't exist; it is made anew, try again".to_owned())
+            }
+            // An answer of JetStream, not the lack of one.
+            PublishErrorKind::Other if refusal(&error).is_some() => {
+                PutError::Refused(refusal(&error).unwrap_or_default())
+            }
             PublishErrorKind::MaxPayloadExceeded => {
                 PutError::Bus(BusError::TooLarge { subject: self.subject(key), bytes })
             }
@@ -136,16 +147,36 @@ impl Bucket {
         tokio::time::timeout(timeout, self.read_history(key)).await.map_err(|_| late())?
     }
 
+    /// The newest value of every key, and the bucket's sequence. Empty where there is no bucket.
+    ///
+    /// # Errors
+    /// When the server doesn't answer in time.
+    pub async fn snapshot(
+        &self,
+        timeout: Duration,
+    ) -> Result<(HashMap<String, Option<Bytes>>, u64), BusError> {
+        let reading = async {
+            let mut newest = HashMap::new();
+            let Some(mut following) = self.follow().await? else { return Ok((newest, 0)) };
+            let mut last = following.state.sequence;
+            while !following.caught_up() {
+                let held = following.next().await.ok_or_else(interrupted)?;
+                last = last.max(held.sequence);
+                newest.insert(held.key, held.value);
+            }
+            Ok((newest, last))
+        };
+        let late = || BusError::TimedOut { subject: self.subject(">"), timeout };
+        tokio::time::timeout(timeout, reading).await.map_err(|_| late())?
+    }
+
     async fn read_history(&self, key: &str) -> Result<Vec<Held>, BusError> {
         let mut found = Vec::new();
         let Some(mut following) = self.subscribe(key, DeliverPolicy::All).await? else {
             return Ok(found);
         };
         while !following.caught_up() {
-            match following.next().await {
-                Some(held) => found.push(held),
-                None => break,
-            }
+            found.push(following.next().await.ok_or_else(interrupted)?);
         }
         Ok(found)
     }
@@ -174,7 +205,7 @@ impl Bucket {
             })
             .await
             .map_err(|e| BusError::request("read the bucket of policies", &e))?;
-        let waiting = consumer.cached_info().num_pending;
+        let caught_up = consumer.cached_info().num_pending == 0;
         let messages = consumer
             .messages()
             .await
@@ -183,7 +214,7 @@ impl Bucket {
             state: state_of(&stream),
             prefix: self.subject(""),
             messages,
-            waiting,
+            caught_up,
             connection: self.connection.clone(),
             connects,
         }))
@@ -209,6 +240,20 @@ impl Bucket {
 
     pub(super) fn subject(&self, key: &str) -> String {
         bucket_key(&self.name, key)
+    }
+}
+
+/// What JetStream answered, if it did.
+fn refusal(error: &jetstream::context::PublishError) -> Option<String> {
+    let answer = std::error::Error::source(error)?.downcast_ref::<jetstream::Error>()?;
+    Some(format!("{answer} (setting policies.max_bytes bounds its size)"))
+}
+
+/// A reading that ended before its end must not pass for a whole one.
+fn interrupted() -> BusError {
+    BusError::Request {
+        what: "read the bucket of policies",
+        reason: "the connection was lost on the way".to_owned(),
     }
 }
 
@@ -241,8 +286,7 @@ pub struct Following {
     pub state: BucketState,
     prefix: String,
     messages: push::Ordered,
-    /// Messages that were there at the beginning and are still to come.
-    waiting: u64,
+    caught_up: bool,
     connection: Connection,
     connects: u64,
 }
@@ -251,7 +295,7 @@ impl Following {
     /// Whether all that was there at the beginning has been given.
     #[must_use]
     pub const fn caught_up(&self) -> bool {
-        self.waiting == 0
+        self.caught_up
     }
 
     /// The next value; none once the reading is interrupted, and then a new one must begin: the
@@ -292,7 +336,8 @@ impl Following {
                 return None;
             }
         };
-        self.waiting = self.waiting.saturating_sub(1).min(pending);
+        // Not by counting: a consumer that is made anew on the way delivers more than was asked for.
+        self.caught_up |= pending == 0 || sequence >= self.state.sequence;
         let Message { subject, payload, headers, .. } = message.message;
         let key = subject.strip_prefix(&self.prefix).unwrap_or(&subject).to_owned();
         let removed = headers.as_ref().is_some_and(is_removal);

@@ -1,7 +1,6 @@
 //! The roll of live workers: a key-value bucket in which each says what it has in force, and which
 //! forgets a worker that falls silent.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
@@ -46,6 +45,12 @@ impl Roll {
         Ok(Self { bucket })
     }
 
+    /// The roll as it is; creates nothing.
+    #[must_use]
+    pub fn open(connection: &Connection, settings: &Settings) -> Self {
+        Self { bucket: Bucket::new(connection, &settings.policies.workers_bucket) }
+    }
+
     /// Says what a worker has in force.
     ///
     /// # Errors
@@ -76,18 +81,8 @@ impl Roll {
     /// # Errors
     /// When the server doesn't answer in time.
     pub async fn all(&self, timeout: Duration) -> Result<Vec<Bytes>, BusError> {
-        let reading = async {
-            let mut newest: HashMap<String, Option<Bytes>> = HashMap::new();
-            if let Some(mut following) = self.bucket.follow().await? {
-                while !following.caught_up() {
-                    let Some(held) = following.next().await else { break };
-                    newest.insert(held.key, held.value);
-                }
-            }
-            Ok(newest.into_values().flatten().collect())
-        };
-        let late = || BusError::TimedOut { subject: self.bucket.subject(">"), timeout };
-        tokio::time::timeout(timeout, reading).await.map_err(|_| late())?
+        let (newest, _) = self.bucket.snapshot(timeout).await?;
+        Ok(newest.into_values().flatten().collect())
     }
 }
 

@@ -80,7 +80,8 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     ensure_streams(&context, &recording, &subjects).await?;
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
-    let (policies, bucket) = LivePolicies::start(&context, &recording, &background).await?;
+    let (policies, bucket, reports) =
+        LivePolicies::start(&context, &recording, &background).await?;
 
     let recorder = Recorder::new(
         &recording,
@@ -146,7 +147,11 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
             shed(job.incoming, "too many checks wait for evaluation (setting worker.queue)");
         }
     }
-    drain(&context, pool, &in_flight, &recorder, &[&responding, &recording]).await;
+    let connections = [&responding, &recording];
+    drain(&context, pool, &in_flight, &manager, &recorder, &connections).await;
+    background.cancel();
+    // Whoever waits for all workers must not wait for this one.
+    let _ = tokio::time::timeout(config.nats.request_timeout, reports).await;
     Ok(())
 }
 
@@ -226,6 +231,7 @@ async fn drain(
     context: &RoleContext,
     pool: Pool,
     in_flight: &Semaphore,
+    manager: &Manager,
     recorder: &Recorder,
     connections: &[&Connection],
 ) {
@@ -233,6 +239,7 @@ async fn drain(
     let finished = async {
         pool.stop().await;
         let _all = in_flight.acquire_many(all).await;
+        manager.finished().await;
         while recorder.backlog() > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }

@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::assemble::{Assembler, entry, file_name, source_of};
 pub(super) use self::records::ENFORCEMENT_KEY;
 use self::records::Records;
+use self::seed::LeftOut;
 pub use self::seed::{AdmittedFolder, admit_folder};
 use super::decide::fail_mode;
 use super::{WorkerError, spawn_until};
@@ -59,7 +61,8 @@ pub(super) struct LivePolicies {
 
 impl LivePolicies {
     /// Creates the bucket where it is missing, fills an empty one from the folder, takes in what it
-    /// holds, and follows its changes until told to stop.
+    /// holds, and follows its changes until told to stop. The task that comes with it ends after
+    /// that, when the worker is off the roll.
     ///
     /// # Errors
     /// When NATS refuses in a way that only a person can change, or the folder can't be read.
@@ -67,26 +70,26 @@ impl LivePolicies {
         context: &RoleContext,
         connection: &Connection,
         stop: &CancellationToken,
-    ) -> Result<(Self, Bucket), WorkerError> {
+    ) -> Result<(Self, Bucket, JoinHandle<()>), WorkerError> {
         let health = context.health.part("policies");
         let mut attempts = Attempts::new(context, health.clone());
         let (bucket, left_out) = loop {
-            match filled(connection, &context.config).await {
+            match unless_stopped(context, filled(connection, &context.config)).await {
                 Ok(filled) => break filled,
                 Err(error) => attempts.pause(error).await?,
             }
         };
         let mut follower = Follower::new(context, bucket.clone(), health.clone(), left_out);
         let following = loop {
-            match follower.begin(connection).await {
+            match unless_stopped(context, follower.begin(connection)).await {
                 Ok(following) => break following,
                 Err(error) => attempts.pause(error).await?,
             }
         };
         let live = Self { now: Arc::clone(&follower.now), changed: follower.changed.subscribe() };
-        report::start(context, connection, &live, stop);
+        let reports = report::start(context, connection, &live, stop);
         spawn_until(stop, follower.run(following, connection.clone()));
-        Ok((live, bucket))
+        Ok((live, bucket, reports))
     }
 
     /// What is in force now.
@@ -111,10 +114,18 @@ impl LivePolicies {
 async fn filled(
     connection: &Connection,
     config: &Config,
-) -> Result<(Bucket, Vec<String>), WorkerError> {
+) -> Result<(Bucket, Vec<LeftOut>), WorkerError> {
     let bucket = Bucket::ensure(connection, config).await?;
     let left_out = seed::fill(&bucket, config).await?;
     Ok((bucket, left_out))
+}
+
+/// Who is told to stop stops, whatever it waits for.
+async fn unless_stopped<T>(
+    context: &RoleContext,
+    work: impl Future<Output = Result<T, WorkerError>>,
+) -> Result<T, WorkerError> {
+    context.stop.run_until_cancelled(work).await.unwrap_or(Err(WorkerError::NoBucket))
 }
 
 /// Waiting between attempts, until only a person can help.
@@ -149,7 +160,7 @@ struct Follower {
     bucket: Bucket,
     health: Reporter,
     /// What is wrong with the folder that filled the bucket.
-    left_out: Vec<String>,
+    left_out: Vec<LeftOut>,
     records: Records,
     /// Away while it works on its own thread.
     assembler: Option<Assembler>,
@@ -158,7 +169,12 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(context: &RoleContext, bucket: Bucket, health: Reporter, left_out: Vec<String>) -> Self {
+    fn new(
+        context: &RoleContext,
+        bucket: Bucket,
+        health: Reporter,
+        left_out: Vec<LeftOut>,
+    ) -> Self {
         let config = Arc::clone(&context.config);
         let none = InForce {
             set: Arc::default(),
@@ -188,7 +204,9 @@ impl Follower {
         records.begin(&following.state);
         let mut keys = BTreeSet::new();
         while !following.caught_up() {
-            let Some(held) = following.next().await else { return Err(WorkerError::NoBucket) };
+            // What is purged while it is read never comes.
+            let next = tokio::time::timeout(self.config.nats.request_timeout, following.next());
+            let Ok(Some(held)) = next.await else { return Err(WorkerError::NoBucket) };
             if held.value.is_some() {
                 keys.insert(held.key.clone());
             }
@@ -234,7 +252,18 @@ impl Follower {
 
     /// Takes in changes until the reading is interrupted, or the bucket isn't what was read.
     async fn follow(&mut self, following: &mut Following) {
-        let mut ticks = tokio::time::interval(self.config.policies.reconcile);
+        let every = self.config.policies.reconcile;
+        let bucket = self.bucket.clone();
+        // Asked beside the reading: a server that is slow to say how the bucket stands must not
+        // keep changes waiting.
+        let look = || {
+            let bucket = bucket.clone();
+            Box::pin(async move {
+                tokio::time::sleep(every).await;
+                bucket.state().await
+            })
+        };
+        let mut looking = look();
         let mut doubted = false;
         loop {
             tokio::select! {
@@ -248,8 +277,9 @@ impl Follower {
                     doubted = false;
                     self.install().await;
                 }
-                _ = ticks.tick() => {
-                    let agrees = match self.bucket.state().await {
+                state = &mut looking => {
+                    looking = look();
+                    let agrees = match state {
                         Ok(Some(state)) => self.records.agrees_with(&state),
                         Ok(None) => return,
                         // The connection says by itself when it is back.
@@ -291,8 +321,13 @@ impl Follower {
                 return;
             }
         };
+        // Once a policy of this name is stored, the folder's no longer matters.
+        let is_new = |name: &String| !self.records.policies().contains_key(name);
+        let left_out = self.left_out.iter().filter(|(name, _)| is_new(name));
+        let left_out =
+            left_out.map(|(name, text)| format!("{name}: left out of the bucket: {text}"));
         let known = self.records.problems().iter().chain(&wrong).map(|(key, text)| said(key, text));
-        let problems: Vec<String> = self.left_out.iter().cloned().chain(known).collect();
+        let problems = shortened(left_out.chain(known).collect());
         let before = self.now.load_full();
         let set = if set.revision() == before.set.revision() {
             Arc::clone(&before.set)
@@ -353,6 +388,17 @@ impl Follower {
             metrics::enforcement_mode(mode.as_str()).set(is);
         }
     }
+}
+
+/// So many problems as a person reads, and a message holds.
+fn shortened(mut problems: Vec<String>) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let more = problems.len().saturating_sub(SHOWN);
+    if more > 0 {
+        problems.truncate(SHOWN);
+        problems.push(format!("and {more} more"));
+    }
+    problems
 }
 
 fn said(key: &str, problem: &str) -> String {

@@ -2,6 +2,7 @@
 //! then so that it is known to live.
 
 use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::LivePolicies;
@@ -15,7 +16,7 @@ pub(super) fn start(
     connection: &Connection,
     live: &LivePolicies,
     stop: &CancellationToken,
-) {
+) -> JoinHandle<()> {
     let (context, connection, live, stop) =
         (context.clone(), connection.clone(), live.clone(), stop.clone());
     tokio::spawn(async move {
@@ -37,7 +38,7 @@ pub(super) fn start(
         {
             tracing::debug!(%error, "the roll of workers keeps us until it forgets");
         }
-    });
+    })
 }
 
 async fn report(

@@ -1,7 +1,7 @@
 //! An empty bucket is filled once, with the policies of the folder. A bucket that has ever held
 //! anything is left alone, so that no start of a worker undoes a change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::records::SEED_KEY;
-use crate::bus::{Bucket, PutError};
+use crate::bus::{Bucket, BusError, PutError};
 use crate::config::Config;
 use crate::contract::admin::Authored;
 use crate::domain::PolicyRecord;
@@ -27,32 +27,40 @@ const AUTHOR: &str = "sluicegate";
 struct Note {
     done: bool,
     policies: usize,
-    refused: Vec<String>,
+    refused: Vec<LeftOut>,
 }
+
+/// A policy of the folder that didn't get into the bucket: its name, and why.
+pub(super) type LeftOut = (String, String);
 
 /// Fills the bucket if it is empty, or if somebody began to and didn't finish.
 ///
 /// # Errors
 /// When the folder can't be read. A policy in it that is wrong by itself is left out; returns why.
-pub(super) async fn fill(bucket: &Bucket, config: &Config) -> Result<Vec<String>, WorkerError> {
+pub(super) async fn fill(bucket: &Bucket, config: &Config) -> Result<Vec<LeftOut>, WorkerError> {
     if !config.policies.seed {
         return Ok(Vec::new());
     }
     let timeout = config.nats.request_timeout;
     loop {
-        let Some(state) = bucket.state().await? else { return Err(WorkerError::NoBucket) };
-        if state.sequence > 0 {
-            let noted = bucket.history(SEED_KEY, timeout).await?;
-            let note = noted.last().and_then(|held| held.value.as_ref());
+        let (held, sequence) = bucket.snapshot(timeout).await?;
+        if sequence > 0 {
+            let note = held.get(SEED_KEY).and_then(Option::as_ref);
             let note = note.and_then(|value| serde_json::from_slice::<Note>(value).ok());
             if note.is_none_or(|note| note.done) {
                 return Ok(Vec::new());
             }
         }
-        match fill_from(bucket, config, state.sequence).await {
+        let held: BTreeSet<String> = held.into_keys().collect();
+        match fill_from(bucket, config, sequence, &held).await {
             // Another worker does it too; whoever is slower looks again.
             Err(PutError::Conflict) => (),
             Err(PutError::Bus(error)) => return Err(error.into()),
+            Err(PutError::Refused(reason)) => {
+                return Err(
+                    BusError::Request { what: "fill the bucket of policies", reason }.into()
+                );
+            }
             Ok(outcome) => return outcome,
         }
         tokio::time::sleep(config.backoff.initial).await;
@@ -63,14 +71,16 @@ async fn fill_from(
     bucket: &Bucket,
     config: &Config,
     sequence: u64,
-) -> Result<Result<Vec<String>, WorkerError>, PutError> {
+    held: &BTreeSet<String>,
+) -> Result<Result<Vec<LeftOut>, WorkerError>, PutError> {
     let AdmittedFolder { records, refused, .. } = match admit_folder(config) {
         Ok(admitted) => admitted,
         Err(error) => return Ok(Err(error.into())),
     };
     let note = |done| Note { done, policies: records.len(), refused: refused.clone() };
     let mut last = bucket.put(SEED_KEY, encoded(&note(false))?, sequence).await?;
-    for record in records.values() {
+    // Whoever began may have come further, and somebody may have changed a policy since.
+    for record in records.values().filter(|record| !held.contains(&record.name)) {
         last = bucket.put(&record.name, encoded(record)?, last).await?;
     }
     bucket.put(SEED_KEY, encoded(&note(true))?, last).await?;
@@ -79,8 +89,7 @@ async fn fill_from(
         folder = %config.policies.folder.display(),
         "the bucket was empty: filled from the folder"
     );
-    let left_out = |problem| format!("left out of the bucket: {problem}");
-    Ok(Ok(refused.into_iter().map(left_out).collect()))
+    Ok(Ok(refused))
 }
 
 fn encoded(value: &impl Serialize) -> Result<Vec<u8>, PutError> {
@@ -99,8 +108,8 @@ pub struct AdmittedFolder {
     pub records: BTreeMap<String, Arc<PolicyRecord>>,
     /// The same, compiled.
     pub entries: Vec<Entry>,
-    /// Why the others are refused.
-    pub refused: Vec<String>,
+    /// Why the others are refused, by name.
+    pub refused: Vec<LeftOut>,
 }
 
 /// Looks at the policies of the configured folder as at any that shall get into the bucket.
@@ -127,7 +136,7 @@ pub fn admit_folder(config: &Config) -> Result<AdmittedFolder, FolderError> {
                 folder.records.insert(record.name.clone(), Arc::new(record));
                 folder.entries.push(admitted.entry);
             }
-            Err(fault) => folder.refused.push(format!("{}: {}", draft.name, fault.in_full())),
+            Err(fault) => folder.refused.push((draft.name.clone(), fault.in_full())),
         }
     }
     Ok(folder)

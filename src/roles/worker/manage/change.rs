@@ -305,6 +305,7 @@ impl Manager {
                 }
                 Ok(None)
             }
+            Err(error @ PutError::Refused(_)) => Err(RequestFault::unavailable(error.to_string())),
             Err(PutError::Bus(error @ BusError::TooLarge { .. })) => {
                 Err(RequestFault::new(FaultCode::Refused, "rego", error.to_string()))
             }

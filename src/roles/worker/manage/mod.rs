@@ -45,7 +45,10 @@ struct Inner {
     fail_mode: FailMode,
     bounds: RequestBounds,
     timeout: Duration,
+    /// Of management, of trials, and of the switch: none keeps another out.
     places: Arc<Semaphore>,
+    trials: Arc<Semaphore>,
+    switches: Arc<Semaphore>,
 }
 
 impl Manager {
@@ -70,6 +73,8 @@ impl Manager {
             },
             timeout: config.nats.request_timeout,
             places: Arc::new(Semaphore::new(config.worker.max_admin)),
+            trials: Arc::new(Semaphore::new(config.worker.max_admin)),
+            switches: Arc::new(Semaphore::new(config.worker.max_admin)),
             config: Arc::clone(config),
         };
         Self { inner: Arc::new(inner) }
@@ -77,7 +82,13 @@ impl Manager {
 
     /// Answers a request in the background, or refuses it where too many are worked on.
     pub(super) fn answer(&self, incoming: Incoming) {
-        let Ok(place) = Arc::clone(&self.inner.places).try_acquire_owned() else {
+        let places = match incoming.kind {
+            Kind::Evaluate => &self.inner.trials,
+            // Whatever else goes on: who wants to switch enforcement off is heard.
+            _ if Verb::parse(incoming.verb()) == Some(Verb::Enforcement) => &self.inner.switches,
+            _ => &self.inner.places,
+        };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             let fault = RequestFault::unavailable(
                 "too many requests of management are worked on (setting worker.max_admin); try again",
             );
@@ -101,6 +112,17 @@ impl Manager {
             }
             drop(place);
         });
+    }
+
+    /// Waits until what was begun is answered; takes in nothing more.
+    pub(super) async fn finished(&self) {
+        let all = u32::try_from(self.inner.config.worker.max_admin).unwrap_or(u32::MAX);
+        for places in [&self.inner.places, &self.inner.trials, &self.inner.switches] {
+            // Closed only here, so this can't fail before.
+            if let Ok(all) = places.acquire_many(all).await {
+                all.forget();
+            }
+        }
     }
 
     /// Takes in what was written before the request came: who has just made a policy by another

@@ -125,8 +125,7 @@ impl Manager {
 
     /// What every live worker has in force.
     pub(super) async fn workers(&self) -> Result<WorkerList, RequestFault> {
-        let roll = Roll::ensure(&self.inner.connection, &self.inner.config);
-        let roll = roll.await.map_err(|e| unavailable(&e))?;
+        let roll = Roll::open(&self.inner.connection, &self.inner.config);
         let said = roll.all(self.inner.timeout).await.map_err(|e| unavailable(&e))?;
         let mut workers: Vec<WorkerStatus> =
             said.iter().filter_map(|status| serde_json::from_slice(status).ok()).collect();

@@ -1,12 +1,14 @@
 //! Putting back what was taken from the bucket by hand: policies as they were, with their versions,
 //! authors and comments. What the bucket has in the same or a newer version is left alone.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::super::live::ENFORCEMENT_KEY;
 use super::{Manager, apart, check_authored, encoded, unavailable};
-use crate::bus::{BusError, PutError};
+use crate::bus::PutError;
 use crate::contract::admin::{RestoreReply, RestoreRequest};
 use crate::contract::{FaultCode, RequestFault};
 use crate::domain::PolicyRecord;
@@ -16,7 +18,7 @@ use crate::domain::PolicyRecord;
 const MOST_VERSIONS: u64 = u32::MAX as u64;
 
 /// The newest value of every key.
-type Held = BTreeMap<String, Option<Vec<u8>>>;
+type Held = HashMap<String, Option<Bytes>>;
 
 impl Manager {
     /// Puts back records that the bucket lacks: those given, which are looked at as any that shall
@@ -34,7 +36,9 @@ impl Manager {
             self.looked_at(request.policies).await?
         };
         for _ in 0..self.inner.config.policies.change_attempts {
-            let (held, mut last) = self.snapshot().await?;
+            // The bucket is asked, not what is in force: the question is what the bucket lacks.
+            let held = self.inner.bucket.snapshot(self.inner.timeout).await;
+            let (held, mut last) = held.map_err(|e| unavailable(&e))?;
             let mut reply = RestoreReply { sequence: last, ..RestoreReply::default() };
             let (lacking, present): (Vec<&PolicyRecord>, Vec<&PolicyRecord>) =
                 records.iter().partition(|record| lacks(&held, record));
@@ -71,6 +75,9 @@ impl Manager {
             match self.inner.bucket.put(key, value, *last).await {
                 Ok(sequence) => *last = sequence,
                 Err(PutError::Conflict) => return Ok(None),
+                Err(error @ PutError::Refused(_)) => {
+                    return Err(RequestFault::unavailable(error.to_string()));
+                }
                 Err(PutError::Bus(error)) => return Err(unavailable(&error)),
             }
         }
@@ -115,30 +122,6 @@ impl Manager {
             Ok(records)
         })
         .await?
-    }
-
-    /// What the bucket holds, and its sequence. The bucket is asked, not what is in force: the
-    /// question is what the bucket lacks.
-    async fn snapshot(&self) -> Result<(Held, u64), RequestFault> {
-        let timeout = self.inner.timeout;
-        let following = self.inner.bucket.follow().await.map_err(|e| unavailable(&e))?;
-        let Some(mut following) = following else {
-            return Err(RequestFault::unavailable("there is no bucket of policies; try again"));
-        };
-        let mut held = Held::new();
-        let mut last = following.state.sequence;
-        while !following.caught_up() {
-            let next = tokio::time::timeout(timeout, following.next()).await;
-            let Ok(Some(message)) = next else {
-                return Err(unavailable(&BusError::Request {
-                    what: "read the bucket of policies",
-                    reason: "it was interrupted; try again".to_owned(),
-                }));
-            };
-            last = last.max(message.sequence);
-            held.insert(message.key, message.value.map(|value| value.to_vec()));
-        }
-        Ok((held, last))
     }
 }
 
