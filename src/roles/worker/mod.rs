@@ -81,7 +81,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
     let (policies, bucket, reports) =
-        LivePolicies::start(&context, &recording, &background).await?;
+        Box::pin(LivePolicies::start(&context, &recording, &background)).await?;
 
     let recorder = Recorder::new(
         &recording,

@@ -74,14 +74,14 @@ impl LivePolicies {
         let health = context.health.part("policies");
         let mut attempts = Attempts::new(context, health.clone());
         let (bucket, left_out) = loop {
-            match unless_stopped(context, filled(connection, &context.config)).await {
+            match unless_stopped(context, Box::pin(filled(connection, &context.config))).await {
                 Ok(filled) => break filled,
                 Err(error) => attempts.pause(error).await?,
             }
         };
         let mut follower = Follower::new(context, bucket.clone(), health.clone(), left_out);
         let following = loop {
-            match unless_stopped(context, follower.begin(connection)).await {
+            match unless_stopped(context, Box::pin(follower.begin(connection))).await {
                 Ok(following) => break following,
                 Err(error) => attempts.pause(error).await?,
             }
