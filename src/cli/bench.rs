@@ -5,11 +5,16 @@ mod check;
 mod check_report;
 mod events;
 mod figures;
+mod fleet;
 mod load;
+mod reload;
+mod reload_report;
+mod reload_run;
 mod show;
 mod sink;
 mod sink_report;
 mod sink_run;
+mod stored;
 
 use clap::Subcommand;
 use uuid::Uuid;
@@ -20,12 +25,14 @@ use crate::config::Config;
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     Check(check::CheckBench),
+    Reload(reload::ReloadBench),
     Sink(sink::SinkBench),
 }
 
 pub(crate) async fn run(command: Bench, config: &Config, json: bool) -> anyhow::Result<Exit> {
     match command {
         Bench::Check(command) => check::run(command, config, json).await,
+        Bench::Reload(command) => reload::run(command, config, json).await,
         Bench::Sink(command) => sink::run(command, config, json).await,
     }
 }
