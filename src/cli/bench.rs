@@ -10,6 +10,8 @@ mod load;
 mod reload;
 mod reload_report;
 mod reload_run;
+mod scopes;
+mod scopes_report;
 mod show;
 mod sink;
 mod sink_report;
@@ -26,6 +28,7 @@ use crate::config::Config;
 pub(crate) enum Bench {
     Check(check::CheckBench),
     Reload(reload::ReloadBench),
+    Scopes(scopes::ScopesBench),
     Sink(sink::SinkBench),
 }
 
@@ -33,6 +36,7 @@ pub(crate) async fn run(command: Bench, config: &Config, json: bool) -> anyhow::
     match command {
         Bench::Check(command) => check::run(command, config, json).await,
         Bench::Reload(command) => reload::run(command, config, json).await,
+        Bench::Scopes(command) => scopes::run(command, config, json).await,
         Bench::Sink(command) => sink::run(command, config, json).await,
     }
 }
