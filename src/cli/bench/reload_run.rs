@@ -1,10 +1,10 @@
 //! The turns of `sluicegate bench reload`: one change of a policy and the decisions that follow, or
 //! one write to a plain bucket and the watchers that see it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::fleet::{Fleet, Worker, ask};
 use super::stored;
-use crate::bus::{self, Bucket, Connection};
+use crate::bus::{self, Bucket, Connection, Held};
 use crate::config::Config;
 use crate::contract::CheckReply;
 use crate::contract::admin::{Authored, ChangeReply, PatchRequest, Verb};
@@ -86,9 +86,8 @@ pub(super) struct Bench {
     plain: Bucket,
     last_plain: u64,
     value: Vec<u8>,
-    watchers: usize,
-    seen: mpsc::UnboundedReceiver<(Bytes, Instant)>,
-    _watching: Vec<AbortOnDropHandle<()>>,
+    seen: mpsc::UnboundedReceiver<Saw>,
+    watching: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Bench {
@@ -106,19 +105,11 @@ impl Bench {
         let (plain, _) = fleet.bucket("plain", 64 << 10, config.policies.history).await?;
         let (tell, seen) = mpsc::unbounded_channel();
         let mut watching = Vec::new();
-        for _ in fleet.workers() {
+        for number in 0..fleet.workers().len() {
             let connection = bus::connect_once(&config.nats, "bench-watcher").await?;
-            let bucket = plain.over(&connection);
-            let mut following = bucket.follow().await?.context("the plain bucket is gone")?;
-            let tell = tell.clone();
-            watching.push(AbortOnDropHandle::new(tokio::spawn(async move {
-                while let Some(held) = following.next().await {
-                    let now = Instant::now();
-                    if tell.send((held.value.unwrap_or_default(), now)).is_err() {
-                        return;
-                    }
-                }
-            })));
+            connection.settled(config.nats.request_timeout).await?;
+            let watcher = watch(plain.over(&connection), number, tell.clone());
+            watching.push(AbortOnDropHandle::new(tokio::spawn(watcher)));
         }
         Ok(Self {
             admin: bus::connect_once(&config.nats, "bench-admin").await?,
@@ -126,10 +117,9 @@ impl Bench {
             revision,
             plain,
             last_plain: 0,
-            value: serde_json::to_vec(&stored::by_template("plain", "plain", false))?,
-            watchers: watching.len(),
+            value: serde_json::to_vec(&stored::by_template(KEY, KEY, false))?,
             seen,
-            _watching: watching,
+            watching,
         })
     }
 
@@ -138,16 +128,16 @@ impl Bench {
     pub(super) async fn put(&mut self) -> anyhow::Result<Vec<Duration>> {
         let sent = Instant::now();
         self.last_plain = self.plain.put(KEY, self.value.clone(), self.last_plain).await?;
-        let mut times = Vec::with_capacity(self.watchers);
-        while times.len() < self.watchers {
+        let mut times = BTreeMap::new();
+        while times.len() < self.watching.len() {
             let next = tokio::time::timeout(PATIENCE, self.seen.recv()).await;
             let next = next.with_context(|| format!("a watcher saw nothing for {PATIENCE:?}"))?;
-            let (value, at) = next.context("the watchers of the plain bucket have ended")?;
-            if value == self.value {
-                times.push(at.saturating_duration_since(sent));
+            let seen = next.context("the watchers of the plain bucket have ended")?;
+            if seen.sequence == self.last_plain {
+                times.entry(seen.watcher).or_insert(seen.at.saturating_duration_since(sent));
             }
         }
-        Ok(times)
+        Ok(times.into_values().collect())
     }
 
     /// Changes a policy through one of the workers, each in turn, and asks all of them until they
@@ -195,6 +185,24 @@ impl Bench {
             self.revision = revision;
         }
         Ok(Change { decided, replied })
+    }
+}
+
+/// One value as one watcher saw it.
+struct Saw {
+    watcher: usize,
+    sequence: u64,
+    at: Instant,
+}
+
+/// Follows a bucket, and again where that was interrupted, until nobody listens.
+async fn watch(bucket: Bucket, watcher: usize, tell: mpsc::UnboundedSender<Saw>) {
+    while let Ok(Some(mut following)) = bucket.follow().await {
+        while let Some(Held { sequence, .. }) = following.next().await {
+            if tell.send(Saw { watcher, sequence, at: Instant::now() }).is_err() {
+                return;
+            }
+        }
     }
 }
 
