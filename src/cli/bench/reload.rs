@@ -89,7 +89,7 @@ async fn measure(
     stop: &CancellationToken,
     progress: &ProgressBar,
 ) -> anyhow::Result<Option<Measured>> {
-    let preparing = prepare(command, workers, fleet, progress);
+    let preparing = Box::pin(prepare(command, workers, fleet, progress));
     let Some(bench) = stop.run_until_cancelled(preparing).await else { return Ok(None) };
     let mut bench = bench?;
     let workers = fleet.workers();

@@ -95,7 +95,7 @@ async fn measure(
     stop: &CancellationToken,
     progress: &ProgressBar,
 ) -> anyhow::Result<Option<Report>> {
-    let preparing = prepare(command, fleet, progress);
+    let preparing = Box::pin(prepare(command, fleet, progress));
     let Some(places) = stop.run_until_cancelled(preparing).await else { return Ok(None) };
     let (mut places, request_bytes) = places?;
     let rounds = u32::from(command.rounds);

@@ -97,9 +97,9 @@ impl Side {
     }
 
     /// The lowest and the highest of the turns.
-    fn spread<T: Copy>(&self, of: fn(&Turn) -> Option<T>, shown: fn(T) -> String) -> String
+    fn spread<T>(&self, of: fn(&Turn) -> Option<T>, shown: fn(T) -> String) -> String
     where
-        T: PartialOrd,
+        T: Copy + PartialOrd,
     {
         let values = || self.turns.iter().filter_map(of);
         let lowest = values().reduce(|a, b| if b < a { b } else { a });
