@@ -37,41 +37,34 @@ impl Assembler {
         &mut self,
         records: &BTreeMap<String, Arc<PolicyRecord>>,
     ) -> (PolicySet, BTreeMap<String, String>) {
-        let live = || records.values().filter(|record| !record.deleted);
-        let mut packages: HashMap<String, String> = HashMap::new();
-        let mut next = HashMap::with_capacity(records.len());
         let mut problems = BTreeMap::new();
         let mut entries = Vec::with_capacity(records.len());
-        for record in live() {
-            let source = source_of(record, records).cloned();
-            let mut built = match self.built.remove(&record.name) {
-                Some(before)
-                    if Arc::ptr_eq(&before.record, record) && same(&before.source, &source) =>
-                {
-                    before
-                }
-                before => self.build(record, source, before),
-            };
-            let package = &built.entry.policy().package;
-            if record.template.is_none() && built.problem.is_none() {
-                if let Some(first) = packages.get(package) {
-                    built.problem = Some(format!(
-                        "its package `{package}` is that of `{first}` too; a package must be unique"
-                    ));
-                } else {
-                    packages.insert(package.clone(), record.name.clone());
-                }
+        // What stays is only looked at: nearly all do, and there may be thousands.
+        for record in records.values().filter(|record| !record.deleted) {
+            let source = source_of(record, records);
+            let stays = self.built.get(&record.name).is_some_and(|before| {
+                Arc::ptr_eq(&before.record, record) && same(before.source.as_ref(), source)
+            });
+            if !stays {
+                let before = self.built.remove(&record.name);
+                let built = self.build(record, source.cloned(), before);
+                self.built.insert(record.name.clone(), built);
             }
+            let Some(built) = self.built.get(&record.name) else { continue };
             if let Some(problem) = &built.problem {
                 problems.insert(record.name.clone(), problem.clone());
             }
             entries.push(Arc::clone(&built.entry));
-            next.insert(record.name.clone(), built);
         }
-        self.built = next;
+        if self.built.len() > entries.len() {
+            self.built.retain(|name, _| records.get(name).is_some_and(|record| !record.deleted));
+        }
         self.forget_unused(records);
         match PolicySet::new(entries) {
-            Ok(set) => (set, problems),
+            Ok(set) => {
+                shared_packages(&set, &mut problems);
+                (set, problems)
+            }
             // Names are keys, so there are no two.
             Err(error) => {
                 problems.insert(String::new(), error.to_string());
@@ -128,6 +121,30 @@ impl Assembler {
             let used: std::collections::HashSet<[u8; 32]> =
                 records.values().map(|record| digest(&record.rego)).collect();
             self.programs.retain(|key, _| used.contains(key));
+        }
+    }
+}
+
+/// Adds those whose package is another's too; the first by name, of those without a problem, may
+/// keep it.
+fn shared_packages(set: &PolicySet, problems: &mut BTreeMap<String, String>) {
+    for package in set.packages() {
+        let mut first: Option<&str> = None;
+        for entry in set.by_package(package) {
+            let name = &entry.policy().name;
+            if problems.contains_key(name) {
+                continue;
+            }
+            let Some(first) = first else {
+                first = Some(name);
+                continue;
+            };
+            problems.insert(
+                name.clone(),
+                format!(
+                    "its package `{package}` is that of `{first}` too; a package must be unique"
+                ),
+            );
         }
     }
 }
@@ -214,7 +231,7 @@ pub(in crate::roles::worker) fn file_name(name: &str) -> String {
     format!("{name}.rego")
 }
 
-fn same(a: &Option<Arc<PolicyRecord>>, b: &Option<Arc<PolicyRecord>>) -> bool {
+fn same(a: Option<&Arc<PolicyRecord>>, b: Option<&Arc<PolicyRecord>>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
