@@ -242,3 +242,51 @@ fn same(a: Option<&Arc<PolicyRecord>>, b: Option<&Arc<PolicyRecord>>) -> bool {
 fn digest(rego: &str) -> [u8; 32] {
     Sha256::digest(rego).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(name: &str, package: &str) -> PolicyRecord {
+        serde_json::from_value(json!({
+            "id": "00000000-0000-0000-0000-000000000000",
+            "name": name,
+            "package": package,
+            "rego": format!("package {package}\nimport rego.v1\ndefault allow := true\n"),
+            "status": "active",
+            "version": 1,
+            "created_at": DateTime::UNIX_EPOCH,
+            "updated_at": DateTime::UNIX_EPOCH,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_what_changed_is_made_anew() {
+        let mut assembler =
+            Assembler::new(CompileLimits { bytes: 10_000, nesting: 8 }, FailMode::Open);
+        let mut records: BTreeMap<String, Arc<PolicyRecord>> =
+            [record("a", "test.same"), record("b", "test.same"), record("c", "test.other")]
+                .into_iter()
+                .map(|record| (record.name.clone(), Arc::new(record)))
+                .collect();
+        let (before, problems) = assembler.assemble(&records);
+        assert_eq!(problems.keys().collect::<Vec<_>>(), ["b"], "the package of `a` too");
+
+        // The first owner goes: its package is free for the second, which itself didn't change.
+        let gone = PolicyRecord { deleted: true, version: 2, ..record("a", "test.same") };
+        records.insert("a".into(), Arc::new(gone));
+        let changed = PolicyRecord { version: 2, ..record("c", "test.other") };
+        records.insert("c".into(), Arc::new(changed));
+        let (after, problems) = assembler.assemble(&records);
+        assert_eq!(problems, BTreeMap::new());
+        assert_eq!(after.entries().len(), 2);
+        assert!(after.by_name("a").is_none());
+        let same = |name| Arc::ptr_eq(before.by_name(name).unwrap(), after.by_name(name).unwrap());
+        assert!(same("b") && !same("c"));
+        assert_eq!(assembler.built.len(), 2, "nothing is kept of what is gone");
+    }
+}
