@@ -6,12 +6,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
+use super::bucket::Bucket;
 use super::connection::Connection;
 use super::error::BusError;
 use super::stream::context;
+use super::subjects::bucket_stream;
 use crate::config::Stream;
 
-/// What the names of a benchmark's streams begin with; no other stream is ever removed.
+/// What the names of a benchmark's streams and buckets begin with; no other is ever removed.
 pub const STREAM_PREFIX: &str = "bench-";
 
 /// Answers every request on one NATS subject with the same bytes, and does nothing else: the
@@ -60,23 +62,45 @@ impl Drop for Echo {
 /// # Errors
 /// When the server doesn't answer or refuses, or when a name isn't a benchmark's.
 pub async fn remove_streams(connection: &Connection, settings: &Stream) -> Result<(), BusError> {
-    let context = context(connection);
     for name in [&settings.name, &settings.dead_letter_name] {
-        if !name.starts_with(STREAM_PREFIX) {
-            return Err(BusError::Stream {
-                stream: name.clone(),
-                reason: format!("not removed: its name doesn't begin with {STREAM_PREFIX}"),
-                transient: false,
-            });
-        }
-        match context.delete_stream(name).await {
-            Ok(_) => (),
-            Err(error) => match error.kind() {
-                DeleteStreamErrorKind::JetStream(server)
-                    if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-                _ => return Err(BusError::request("removing a stream", &error)),
-            },
-        }
+        remove(connection, name, name.clone()).await?;
     }
     Ok(())
+}
+
+/// Removes a key-value bucket of a benchmark with all that it holds. A missing one is no error.
+///
+/// # Errors
+/// As [`remove_streams`].
+pub async fn remove_bucket(connection: &Connection, bucket: &str) -> Result<(), BusError> {
+    remove(connection, bucket, bucket_stream(bucket)).await
+}
+
+impl Bucket {
+    /// The same bucket over another connection: watchers that share one would also share its turns.
+    #[must_use]
+    pub fn over(&self, connection: &Connection) -> Self {
+        Self::new(connection, self.name())
+    }
+}
+
+async fn remove(connection: &Connection, name: &str, stream: String) -> Result<(), BusError> {
+    if !name.starts_with(STREAM_PREFIX) {
+        return Err(BusError::Stream {
+            stream,
+            reason: format!("not removed: its name doesn't begin with {STREAM_PREFIX}"),
+            transient: false,
+        });
+    }
+    match context(connection).delete_stream(stream).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            DeleteStreamErrorKind::JetStream(server)
+                if server.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(())
+            }
+            _ => Err(BusError::request("removing a stream", &error)),
+        },
+    }
 }

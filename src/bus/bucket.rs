@@ -234,6 +234,10 @@ impl Bucket {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn stream(&self) -> String {
         bucket_stream(&self.name)
     }

@@ -5,11 +5,18 @@ mod check;
 mod check_report;
 mod events;
 mod figures;
+mod fleet;
 mod load;
+mod reload;
+mod reload_report;
+mod reload_run;
+mod scopes;
+mod scopes_report;
 mod show;
 mod sink;
 mod sink_report;
 mod sink_run;
+mod stored;
 
 use clap::Subcommand;
 use uuid::Uuid;
@@ -20,12 +27,16 @@ use crate::config::Config;
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     Check(check::CheckBench),
+    Reload(reload::ReloadBench),
+    Scopes(scopes::ScopesBench),
     Sink(sink::SinkBench),
 }
 
 pub(crate) async fn run(command: Bench, config: &Config, json: bool) -> anyhow::Result<Exit> {
     match command {
         Bench::Check(command) => check::run(command, config, json).await,
+        Bench::Reload(command) => reload::run(command, config, json).await,
+        Bench::Scopes(command) => scopes::run(command, config, json).await,
         Bench::Sink(command) => sink::run(command, config, json).await,
     }
 }

@@ -1,6 +1,8 @@
 //! `sluicegate bench` over real servers: that its figures belong together and that it leaves nothing
 //! behind. Never how fast anything is.
 
+mod policies;
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;

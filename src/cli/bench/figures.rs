@@ -13,7 +13,8 @@ const LONGEST_US: u64 = 120_000_000;
 
 /// What is counted of the requests of one kind. A few hundred kilobytes, however many they are.
 pub(super) struct Counts {
-    latency: Histogram<u64>,
+    latency: Times,
+    evaluation: Times,
     seconds: f64,
     requests: u64,
     timed_out: u64,
@@ -41,8 +42,9 @@ pub(super) struct Outcomes {
 
 /// What came of one request.
 pub(super) enum Seen {
-    /// Decisions.
-    Decided(Outcomes),
+    /// Decisions; of a single one also how long its evaluation took, in microseconds, as the worker
+    /// says.
+    Decided(Outcomes, Option<u64>),
     /// A service error.
     Refused,
     /// No answer in time.
@@ -94,6 +96,7 @@ enum Reply {
 struct Item {
     decision: Option<Verdict>,
     audit: Option<AuditState>,
+    duration_us: Option<u64>,
     #[serde(default)]
     error: Flag,
 }
@@ -112,10 +115,43 @@ impl Default for Flag {
     }
 }
 
+/// Times of one kind, however many, with three significant digits.
+pub(super) struct Times(Histogram<u64>);
+
+impl Times {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(1, LONGEST_US, 3)?))
+    }
+
+    /// Adds one; what is shorter than a microsecond counts as one.
+    pub(super) fn note(&mut self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.0.saturating_record(us.max(1));
+    }
+
+    fn add(&mut self, more: &Self) -> anyhow::Result<()> {
+        Ok(self.0.add(&more.0)?)
+    }
+
+    /// Their quantiles; none where there are no times.
+    pub(super) fn latency(&self) -> Option<Latency> {
+        let at = |quantile| self.0.value_at_quantile(quantile);
+        (!self.0.is_empty()).then(|| Latency {
+            mean: self.0.mean(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: self.0.max(),
+        })
+    }
+}
+
 impl Counts {
     pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
-            latency: Histogram::new_with_bounds(1, LONGEST_US, 3)?,
+            latency: Times::new()?,
+            evaluation: Times::new()?,
             seconds: 0.0,
             requests: 0,
             timed_out: 0,
@@ -129,9 +165,11 @@ impl Counts {
     pub(super) fn note(&mut self, took: Duration, seen: Seen) {
         self.requests += 1;
         match seen {
-            Seen::Decided(outcomes) => {
-                let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                self.latency.saturating_record(us.max(1));
+            Seen::Decided(outcomes, evaluation_us) => {
+                self.latency.note(took);
+                if let Some(us) = evaluation_us {
+                    self.evaluation.note(Duration::from_micros(us));
+                }
                 self.outcomes.add(outcomes);
             }
             Seen::Refused => self.outcomes.refused += 1,
@@ -148,13 +186,32 @@ impl Counts {
         self.seconds += last.saturating_duration_since(from).as_secs_f64();
     }
 
+    /// Adds what others counted.
+    pub(super) fn add(&mut self, more: &Self) -> anyhow::Result<()> {
+        self.latency.add(&more.latency)?;
+        self.evaluation.add(&more.evaluation)?;
+        self.seconds += more.seconds;
+        self.requests += more.requests;
+        self.timed_out += more.timed_out;
+        self.failed += more.failed;
+        if self.failure.is_none() {
+            self.failure.clone_from(&more.failure);
+        }
+        self.outcomes.add(more.outcomes);
+        Ok(())
+    }
+
+    /// How long evaluations took, as the worker says of each check.
+    pub(super) fn evaluation(&self) -> Option<Latency> {
+        self.evaluation.latency()
+    }
+
     pub(super) const fn outcomes(&self) -> Outcomes {
         self.outcomes
     }
 
     pub(super) fn speed(&self) -> Speed {
         let checks = self.outcomes.allow + self.outcomes.deny;
-        let at = |quantile| self.latency.value_at_quantile(quantile);
         Speed {
             requests: self.requests,
             checks,
@@ -163,14 +220,7 @@ impl Counts {
             timed_out: self.timed_out,
             failed: self.failed,
             failure: self.failure.clone(),
-            latency_us: (!self.latency.is_empty()).then(|| Latency {
-                mean: self.latency.mean(),
-                p50: at(0.5),
-                p90: at(0.9),
-                p99: at(0.99),
-                p999: at(0.999),
-                max: self.latency.max(),
-            }),
+            latency_us: self.latency.latency(),
         }
     }
 }
@@ -181,11 +231,11 @@ impl Seen {
         match answer {
             Ok(answer) if answer.error_code.is_some() => Self::Refused,
             Ok(answer) => match serde_json::from_slice(&answer.payload) {
-                Ok(Reply::One(item)) => Self::Decided(item.outcome()),
+                Ok(Reply::One(item)) => Self::Decided(item.outcome(), item.duration_us),
                 Ok(Reply::Batch { decisions }) => {
                     let mut outcomes = Outcomes::default();
                     decisions.iter().for_each(|item| outcomes.add(item.outcome()));
-                    Self::Decided(outcomes)
+                    Self::Decided(outcomes, None)
                 }
                 Err(error) => Self::Failed(format!("the worker's reply is unreadable: {error}")),
             },

@@ -100,7 +100,7 @@ impl Client {
                 .await;
             let answered = Instant::now();
             let seen = Seen::of(&answer);
-            let go_on = matches!(seen, Seen::Decided(_));
+            let go_on = matches!(seen, Seen::Decided(..));
             if asked >= from {
                 let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
                 *last = (*last).max(answered);

@@ -46,6 +46,11 @@ pub(super) fn real_micros(us: f64) -> String {
     micros(whole(us))
 }
 
+/// As [`real_micros`], with one more digit where it is short.
+pub(super) fn fine_micros(us: f64) -> String {
+    if us < 1_000.0 { format!("{us:.1} µs") } else { real_micros(us) }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -105,6 +110,8 @@ mod tests {
         assert_eq!(rate(18_345.6), "18,346");
         assert_eq!(micros(312), "312 µs");
         assert_eq!(micros(1_240), "1.24 ms");
+        assert_eq!(fine_micros(31.27), "31.3 µs");
+        assert_eq!(fine_micros(1_240.4), "1.24 ms");
         assert_eq!(micros(2_500_000), "2.50 s");
         assert_eq!(times(Some(0.336)), "0.34 ×");
         assert_eq!(times(None), "–");

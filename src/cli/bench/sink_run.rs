@@ -225,7 +225,7 @@ async fn watch(
 }
 
 /// What the parts of the sink say that they wait for.
-fn waits_for(health: &Health) -> String {
+pub(super) fn waits_for(health: &Health) -> String {
     let waiting: Vec<String> = health
         .snapshot()
         .into_iter()

@@ -37,43 +37,34 @@ impl Assembler {
         &mut self,
         records: &BTreeMap<String, Arc<PolicyRecord>>,
     ) -> (PolicySet, BTreeMap<String, String>) {
-        let live = || records.values().filter(|record| !record.deleted);
-        let mut packages: HashMap<String, String> = HashMap::new();
-        let mut next = HashMap::with_capacity(records.len());
         let mut problems = BTreeMap::new();
         let mut entries = Vec::with_capacity(records.len());
-        for record in live() {
-            let source = source_of(record, records).cloned();
-            let built = match self.built.remove(&record.name) {
-                Some(before)
-                    if Arc::ptr_eq(&before.record, record) && same(&before.source, &source) =>
-                {
-                    before
-                }
-                before => self.build(record, source, before),
-            };
-            let package = &built.entry.policy().package;
-            // Not part of what was built: it ends when the other policy goes.
-            let mut problem = built.problem.clone();
-            if record.template.is_none() && problem.is_none() {
-                if let Some(first) = packages.get(package) {
-                    problem = Some(format!(
-                        "its package `{package}` is that of `{first}` too; a package must be unique"
-                    ));
-                } else {
-                    packages.insert(package.clone(), record.name.clone());
-                }
+        // What stays is only looked at: nearly all do, and there may be thousands.
+        for record in records.values().filter(|record| !record.deleted) {
+            let source = source_of(record, records);
+            let stays = self.built.get(&record.name).is_some_and(|before| {
+                Arc::ptr_eq(&before.record, record) && same(before.source.as_ref(), source)
+            });
+            if !stays {
+                let before = self.built.remove(&record.name);
+                let built = self.build(record, source.cloned(), before);
+                self.built.insert(record.name.clone(), built);
             }
-            if let Some(problem) = problem {
-                problems.insert(record.name.clone(), problem);
+            let Some(built) = self.built.get(&record.name) else { continue };
+            if let Some(problem) = &built.problem {
+                problems.insert(record.name.clone(), problem.clone());
             }
             entries.push(Arc::clone(&built.entry));
-            next.insert(record.name.clone(), built);
         }
-        self.built = next;
+        if self.built.len() > entries.len() {
+            self.built.retain(|name, _| records.get(name).is_some_and(|record| !record.deleted));
+        }
         self.forget_unused(records);
         match PolicySet::new(entries) {
-            Ok(set) => (set, problems),
+            Ok(set) => {
+                shared_packages(&set, &mut problems);
+                (set, problems)
+            }
             // Names are keys, so there are no two.
             Err(error) => {
                 problems.insert(String::new(), error.to_string());
@@ -132,6 +123,30 @@ impl Assembler {
             let used: std::collections::HashSet<[u8; 32]> =
                 records.values().map(|record| digest(&record.rego)).collect();
             self.programs.retain(|key, _| used.contains(key));
+        }
+    }
+}
+
+/// Adds those whose package is another's too; the first by name, of those without a problem, may
+/// keep it.
+fn shared_packages(set: &PolicySet, problems: &mut BTreeMap<String, String>) {
+    for package in set.packages() {
+        let mut first: Option<&str> = None;
+        for entry in set.by_package(package) {
+            let name = &entry.policy().name;
+            if problems.contains_key(name) {
+                continue;
+            }
+            let Some(first) = first else {
+                first = Some(name);
+                continue;
+            };
+            problems.insert(
+                name.clone(),
+                format!(
+                    "its package `{package}` is that of `{first}` too; a package must be unique"
+                ),
+            );
         }
     }
 }
@@ -221,7 +236,7 @@ pub(in crate::roles::worker) fn file_name(name: &str) -> String {
     format!("{name}.rego")
 }
 
-fn same(a: &Option<Arc<PolicyRecord>>, b: &Option<Arc<PolicyRecord>>) -> bool {
+fn same(a: Option<&Arc<PolicyRecord>>, b: Option<&Arc<PolicyRecord>>) -> bool {
     match (a, b) {
         // A template whose settings change is no reason to make all that use it anew.
         (Some(a), Some(b)) => Arc::ptr_eq(a, b) || (a.rego == b.rego && a.name == b.name),
@@ -232,4 +247,52 @@ fn same(a: &Option<Arc<PolicyRecord>>, b: &Option<Arc<PolicyRecord>>) -> bool {
 
 fn digest(rego: &str) -> [u8; 32] {
     Sha256::digest(rego).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(name: &str, package: &str) -> PolicyRecord {
+        serde_json::from_value(json!({
+            "id": "00000000-0000-0000-0000-000000000000",
+            "name": name,
+            "package": package,
+            "rego": format!("package {package}\nimport rego.v1\ndefault allow := true\n"),
+            "status": "active",
+            "version": 1,
+            "created_at": DateTime::UNIX_EPOCH,
+            "updated_at": DateTime::UNIX_EPOCH,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_what_changed_is_made_anew() {
+        let mut assembler =
+            Assembler::new(CompileLimits { bytes: 10_000, nesting: 8 }, FailMode::Open);
+        let mut records: BTreeMap<String, Arc<PolicyRecord>> =
+            [record("a", "test.same"), record("b", "test.same"), record("c", "test.other")]
+                .into_iter()
+                .map(|record| (record.name.clone(), Arc::new(record)))
+                .collect();
+        let (before, problems) = assembler.assemble(&records);
+        assert_eq!(problems.keys().collect::<Vec<_>>(), ["b"], "the package of `a` too");
+
+        // The first owner goes: its package is free for the second, which itself didn't change.
+        let gone = PolicyRecord { deleted: true, version: 2, ..record("a", "test.same") };
+        records.insert("a".into(), Arc::new(gone));
+        let changed = PolicyRecord { version: 2, ..record("c", "test.other") };
+        records.insert("c".into(), Arc::new(changed));
+        let (after, problems) = assembler.assemble(&records);
+        assert_eq!(problems, BTreeMap::new());
+        assert_eq!(after.entries().len(), 2);
+        assert!(after.by_name("a").is_none());
+        let same = |name| Arc::ptr_eq(before.by_name(name).unwrap(), after.by_name(name).unwrap());
+        assert!(same("b") && !same("c"));
+        assert_eq!(assembler.built.len(), 2, "nothing is kept of what is gone");
+    }
 }
