@@ -195,7 +195,7 @@ impl Bucket {
         deliver_policy: DeliverPolicy,
     ) -> Result<Option<Following>, BusError> {
         let connects = self.connection.connects();
-        let Some(stream) = self.open().await? else { return Ok(None) };
+        let Some(mut stream) = self.open().await? else { return Ok(None) };
         let consumer = stream
             .create_consumer(push::OrderedConfig {
                 deliver_subject: self.connection.client.new_inbox(),
@@ -206,6 +206,11 @@ impl Bucket {
             .await
             .map_err(|e| BusError::request("read the bucket of policies", &e))?;
         let caught_up = consumer.cached_info().num_pending == 0;
+        // Asked again: what was written until now is part of the beginning.
+        stream
+            .info()
+            .await
+            .map_err(|e| BusError::request("information on the bucket of policies", &e))?;
         let messages = consumer
             .messages()
             .await

@@ -14,10 +14,14 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
 use sluicegate::config;
 use tempfile::TempDir;
+
+/// Tells of a child that has stopped, without waiting.
+const STOPPED: WaitPidFlag = WaitPidFlag::WUNTRACED.union(WaitPidFlag::WNOHANG);
 
 /// How long anything may take here; far above what it takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -286,7 +290,14 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         let (child, _) = self.running.as_ref().expect("it runs");
-        killpg(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        killpg(pid, signal).unwrap();
+        if signal == Signal::SIGSTOP {
+            // The signal is on its way; a server that is still running may answer once more.
+            poll("the process has stopped", || {
+                matches!(waitpid(pid, Some(STOPPED)), Ok(WaitStatus::Stopped(..))).then_some(())
+            });
+        }
     }
 
     /// Ends it and waits until it is gone; nothing if it is gone already.

@@ -4,6 +4,7 @@
 mod bounds;
 mod by_hand;
 mod changes;
+mod firm;
 mod hostile;
 mod races;
 mod reconnect;
