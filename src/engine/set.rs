@@ -199,7 +199,7 @@ impl PolicySet {
         found
     }
 
-    /// The entries that apply to a check, as [`Self::applying`].
+    /// The entries that apply to a check.
     #[must_use]
     pub fn applying_to(&self, identity: &Identity, package: Option<&str>) -> Vec<&Arc<Entry>> {
         let found = self.applying(identity, package);

@@ -2,7 +2,7 @@
 //! running them. Reads files, never the network.
 //!
 //! A suite in YAML is about one policy. Its cases stand in a list (`tests`), in a table (`table`),
-//! or in both; see [`format`] for the members. The same cases run on the engine ([`run`]), on
+//! or in both; see [`format`](mod@format) for the members. The same cases run on the engine ([`run`]), on
 //! mutants of the policy ([`mutation`]), and, by the command line, on a live worker.
 
 pub mod case;

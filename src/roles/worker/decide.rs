@@ -1,19 +1,22 @@
 //! From a request's bytes to the reply and the events of its decision.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::fit;
 use super::live::LivePolicies;
-use super::remedy::Remedies;
+use super::remedy::{Remedies, Search};
 use super::usage::Usage;
 use crate::bus::{Outgoing, Record, Subjects};
 use crate::config::{self, Config};
 use crate::contract::check::Stamp;
+use crate::contract::evaluate::Remedy;
 use crate::contract::{
     CheckReply, DecisionEvent, RequestBounds, RequestFault, ViolationEvent, parse_batch,
     parse_check,
@@ -36,6 +39,7 @@ const HEADROOM: usize = 4_096;
 pub(super) struct Answer {
     pub(super) reply: CheckReply,
     pub(super) record: Record,
+    search: Option<Search>,
     largest: usize,
 }
 
@@ -45,6 +49,20 @@ impl Answer {
         self.reply.audit = if recorded { AuditState::Recorded } else { AuditState::Pending };
         if !recorded && self.reply.allowed {
             metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
+        }
+    }
+
+    /// Begins the search for what would have been allowed, if there is one, on a thread of its own.
+    pub(super) fn searching(&mut self) -> Option<JoinHandle<Vec<Remedy>>> {
+        self.search.take().map(|search| tokio::task::spawn_blocking(|| search.run()))
+    }
+
+    /// Takes in what the search found.
+    pub(super) async fn remedied(&mut self, searching: Option<JoinHandle<Vec<Remedy>>>) {
+        if let Some(searching) = searching
+            && let Ok(found) = searching.await
+        {
+            self.reply.remedy = found;
         }
     }
 
@@ -79,7 +97,7 @@ pub(super) struct Decider {
     fail_mode: FailMode,
     bounds: RequestBounds,
     limits: EvaluationLimits,
-    remedies: Remedies,
+    remedies: Arc<Remedies>,
     largest: usize,
 }
 
@@ -105,7 +123,10 @@ impl Decider {
                 batch: config.worker.max_batch,
             },
             limits: evaluation_limits(config),
-            remedies: Remedies::new(evaluation_limits(config), config.worker.remedies_per_second),
+            remedies: Arc::new(Remedies::new(
+                evaluation_limits(config),
+                config.worker.remedies_per_second,
+            )),
             largest: largest.saturating_sub(HEADROOM),
         }
     }
@@ -214,10 +235,11 @@ impl Decider {
             duration_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         };
         let mut reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
-        reply.remedy = self.remedies.of(&decision, set, &input, elapsed);
+        let (told, search) = self.remedies.of(&decision, set, &input, elapsed);
+        reply.remedy = told;
         let event = DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker);
         let record = self.record(event, &decision, traceparent);
-        Answer { reply, record, largest: self.largest }
+        Answer { reply, record, search, largest: self.largest }
     }
 
     /// The events of a decision: its own first, then one for each violation.

@@ -124,18 +124,23 @@ impl Finish {
     async fn one(self, incoming: Incoming, mut answer: Answer) {
         let received = incoming.received;
         let record = std::mem::take(&mut answer.record);
+        // Searched while the stream acknowledges.
+        let searching = answer.searching();
         match self.acknowledge {
             Acknowledge::BeforeReply => {
                 answer.audited(self.recorder.record(record).await);
+                answer.remedied(searching).await;
                 send(incoming, answer.encoded()).await;
             }
             Acknowledge::AfterReply => {
                 answer.reply.audit = AuditState::Pending;
+                answer.remedied(searching).await;
                 send(incoming, answer.encoded()).await;
                 self.recorder.record(record).await;
             }
             Acknowledge::Off => {
                 answer.reply.audit = AuditState::Off;
+                answer.remedied(searching).await;
                 send(incoming, answer.encoded()).await;
             }
         }
@@ -148,6 +153,7 @@ impl Finish {
             .iter_mut()
             .map(|answer| answer.as_mut().map(|a| std::mem::take(&mut a.record)).ok())
             .collect();
+        let searches: Vec<_> = answers.iter_mut().flatten().map(Answer::searching).collect();
         let recording = futures::future::join_all(records.into_iter().map(|record| async {
             match record {
                 Some(record) => self.recorder.record(record).await,
@@ -172,7 +178,8 @@ impl Finish {
                 None
             }
         };
-        for answer in answers.iter().flatten() {
+        for (answer, searching) in answers.iter_mut().flatten().zip(searches) {
+            answer.remedied(searching).await;
             answer.counted(received.elapsed());
         }
         let largest = answers.iter().flatten().map(Answer::largest).min().unwrap_or(usize::MAX);

@@ -1,8 +1,9 @@
 //! What a denied agent is told: what the policy's author says of the reasons, and the smallest change
 //! of its request that would have been allowed, where that can be computed. Computing it costs some
-//! hundred evaluations' time, so only so many denials a second get it.
+//! hundred evaluations' time, so only so many denials a second get it, and it is done beside the
+//! threads that evaluate: only the one who is denied waits for it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
@@ -45,47 +46,35 @@ impl Remedies {
         Self { limits, per_second, spent: Mutex::new(spent) }
     }
 
-    /// What would have made each policy allow that denied. `input` is what all policies share,
-    /// `took` the time that they needed.
+    /// What the authors say to a denial, and the search for more where there is time for one.
+    /// `input` is what all policies share, `took` the time that they needed.
     pub(super) fn of(
-        &self,
+        self: &Arc<Self>,
         decision: &Decision,
         set: &PolicySet,
         input: &Map<String, Value>,
         took: Duration,
-    ) -> Vec<Remedy> {
+    ) -> (Vec<Remedy>, Option<Search>) {
         if decision.verdict == Verdict::Allow {
-            return Vec::new();
+            return (Vec::new(), None);
         }
         let denied = |policy: &&PolicyOutcome| {
             policy.verdict == Verdict::Deny && policy.mode == Mode::Enforce
         };
-        let denying: Vec<(&PolicyOutcome, &Entry)> = decision
+        let denying: Vec<(PolicyOutcome, Arc<Entry>)> = decision
             .policies
             .iter()
             .filter(denied)
-            .filter_map(|outcome| Some((outcome, set.by_name(&outcome.name)?.as_ref())))
+            .filter_map(|outcome| Some((outcome.clone(), Arc::clone(set.by_name(&outcome.name)?))))
             .collect();
-        let computes = took <= SLOW && self.may_compute();
-        let begin = Instant::now();
-        let deadline = begin + MOST_TIME;
-        let remedies = denying.iter().enumerate().filter_map(|(index, (outcome, entry))| {
-            let compiled = entry.compiled().as_ref().ok()?;
-            let changes = if computes && index < MOST_POLICIES && Instant::now() < deadline {
-                changes(compiled, entry, outcome, input, &self.limits, deadline)
-            } else {
-                Vec::new()
-            };
-            let advice = advice(compiled, outcome);
-            let remedy = Remedy { policy: outcome.name.clone(), advice, changes };
-            (!remedy.advice.is_empty() || !remedy.changes.is_empty()).then_some(remedy)
+        let told = denying.iter().filter_map(|(outcome, entry)| remedy(outcome, entry, Vec::new()));
+        let told = told.collect();
+        let search = (took <= SLOW && self.may_compute()).then(|| Search {
+            remedies: Arc::clone(self),
+            denying,
+            input: input.clone(),
         });
-        let remedies = remedies.collect();
-        if computes {
-            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            spent.time = spent.time.saturating_add(begin.elapsed());
-        }
-        remedies
+        (told, search)
     }
 
     fn may_compute(&self) -> bool {
@@ -96,6 +85,43 @@ impl Remedies {
         spent.count = spent.count.saturating_add(1);
         spent.count <= self.per_second && spent.time < MOST_TIME_PER_SECOND
     }
+}
+
+/// A search for what would have been allowed, beside the evaluation of other checks.
+#[derive(Debug)]
+pub(super) struct Search {
+    remedies: Arc<Remedies>,
+    denying: Vec<(PolicyOutcome, Arc<Entry>)>,
+    input: Map<String, Value>,
+}
+
+impl Search {
+    /// Searches, about as long as may be, and gives what is to be told in all.
+    pub(super) fn run(self) -> Vec<Remedy> {
+        let begin = Instant::now();
+        let deadline = begin + MOST_TIME;
+        let limits = &self.remedies.limits;
+        let found = self.denying.iter().enumerate().filter_map(|(index, (outcome, entry))| {
+            let compiled = entry.compiled().as_ref().ok()?;
+            let changes = if index < MOST_POLICIES && Instant::now() < deadline {
+                changes(compiled, entry, outcome, &self.input, limits, deadline)
+            } else {
+                Vec::new()
+            };
+            remedy(outcome, entry, changes)
+        });
+        let found = found.collect();
+        let mut spent = self.remedies.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.time = spent.time.saturating_add(begin.elapsed());
+        found
+    }
+}
+
+/// What is told of one policy's denial, if there is anything to tell.
+fn remedy(outcome: &PolicyOutcome, entry: &Entry, changes: Vec<Change>) -> Option<Remedy> {
+    let advice = advice(entry.compiled().as_ref().ok()?, outcome);
+    let remedy = Remedy { policy: outcome.name.clone(), advice, changes };
+    (!remedy.advice.is_empty() || !remedy.changes.is_empty()).then_some(remedy)
 }
 
 /// The smallest change of the request that this policy would have allowed.
