@@ -19,8 +19,8 @@ use super::spec::Spec;
 
 /// Smallest `max_payload`: the server's own default.
 const MIN_PAYLOAD: u64 = 1024 * 1024;
-/// Room beside the two streams, for the key-value buckets.
-const SPARE_STORE: u64 = 1024 * 1024 * 1024;
+/// Room beside the streams and the bucket of policies, for the roll of workers and for benchmarks.
+const SPARE_STORE: u64 = 2 << 30;
 
 /// Refuses settings that the embedded server does not serve.
 pub(super) fn supported(config: &Config) -> Result<(), EmbeddedError> {
@@ -94,6 +94,7 @@ fn configuration(config: &Config, address: SocketAddr, name: &str, folder: &Path
         .max_bytes
         .as_u64()
         .saturating_add(config.stream.dead_letter_max_bytes.as_u64())
+        .saturating_add(config.policies.max_bytes.as_u64())
         .saturating_add(SPARE_STORE);
     format!(
         "# Written by `sluicegate up` at every start: changes here are lost.\n\
@@ -177,7 +178,7 @@ mod tests {
         assert!(text.contains("store_dir: \"/data/\\\"odd\\\" folder/nats\""), "{text}");
         assert!(text.contains("max_payload: 1048576\n"), "{text}");
         assert!(!text.contains("authorization"), "{text}");
-        let store = (10 + 1) * 1024_u64.pow(3) + 512 * 1024_u64.pow(2);
+        let store = (10 + 2) * 1024_u64.pow(3) + 2 * 512 * 1024_u64.pow(2);
         assert!(text.contains(&format!("max_file_store: {store}")), "{text}");
     }
 

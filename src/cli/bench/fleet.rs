@@ -128,7 +128,7 @@ impl Fleet {
         let stream = &mut config.stream;
         stream.name = format!("{STREAM_PREFIX}{name}");
         stream.dead_letter_name = format!("{STREAM_PREFIX}{name}-deadletter");
-        stream.max_bytes = stream.max_bytes.min(ByteSize::gib(1));
+        stream.max_bytes = stream.max_bytes.min(ByteSize::mib(256));
         stream.dead_letter_max_bytes = ByteSize::mib(8);
         stream.max_age = EVENTS_STAY;
         stream.duplicate_window = stream.duplicate_window.min(EVENTS_STAY);
