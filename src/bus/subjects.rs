@@ -72,7 +72,31 @@ impl Subjects {
     /// What the audit stream holds.
     #[must_use]
     pub fn audit(&self) -> Vec<String> {
-        vec![self.decisions(), self.violations(), self.under("outcome"), self.under("notification")]
+        vec![
+            self.decisions(),
+            self.violations(),
+            self.outcome(),
+            self.notification(),
+            self.checkpoint(),
+        ]
+    }
+
+    /// How a guarded call ended.
+    #[must_use]
+    pub fn outcome(&self) -> String {
+        self.under("outcome")
+    }
+
+    /// Who was told of a violation.
+    #[must_use]
+    pub fn notification(&self) -> String {
+        self.under("notification")
+    }
+
+    /// How far a worker has numbered its events.
+    #[must_use]
+    pub fn checkpoint(&self) -> String {
+        self.under("checkpoint")
     }
 
     /// A dead letter of a table.

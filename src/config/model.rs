@@ -25,6 +25,8 @@ pub struct Config {
     pub stream: Stream,
     /// When a decision counts as recorded, and what happens when it can't be.
     pub audit: Audit,
+    /// The chain of digests over what ClickHouse holds.
+    pub chain: Chain,
     /// The switch for the whole system and what a failing policy means.
     pub enforcement: Enforcement,
     /// The worker's intake.
@@ -39,6 +41,8 @@ pub struct Config {
     pub sink: Sink,
     /// How long ClickHouse keeps rows.
     pub retention: Retention,
+    /// Who is told of violations.
+    pub alerter: Alerter,
     /// The console role's HTTP server.
     pub http: Http,
     /// Waiting between attempts at whatever may recover.
@@ -165,6 +169,17 @@ pub enum Acknowledge {
     Off,
 }
 
+/// What a check gets whose event the stream didn't acknowledge in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnavailable {
+    /// Its decision, with `audit: "pending"`.
+    #[default]
+    Allow,
+    /// A denial.
+    Deny,
+}
+
 /// When a decision counts as recorded, and what happens when it can't be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -180,6 +195,15 @@ pub struct Audit {
     pub retry_queue: usize,
     /// Bytes of the events that may wait in memory to be sent again.
     pub retry_queue_bytes: ByteSize,
+    /// What a check gets whose event was not acknowledged in time.
+    pub on_unavailable: OnUnavailable,
+    /// Folder of the files that hold events which wait to be sent again, so that they outlive the worker; empty for memory alone.
+    pub spill_folder: PathBuf,
+    /// Bytes that these files may hold; beyond it the worker sheds checks.
+    pub spill_max_bytes: ByteSize,
+    /// How often a worker records how many events it has numbered.
+    #[serde(with = "humantime_serde")]
+    pub checkpoint: Duration,
 }
 
 impl Default for Audit {
@@ -190,6 +214,39 @@ impl Default for Audit {
             max_in_flight: 8_192,
             retry_queue: 100_000,
             retry_queue_bytes: ByteSize::mib(256),
+            on_unavailable: OnUnavailable::Allow,
+            spill_folder: ".sluicegate/spill".into(),
+            spill_max_bytes: ByteSize::gib(1),
+            checkpoint: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The chain of digests over what ClickHouse holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Chain {
+    /// How often the rows that arrived since are sealed.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Rows that one seal may cover.
+    pub rows: usize,
+    /// Name of the key-value bucket that holds the newest link of each table's chain.
+    pub bucket: String,
+    /// Path of the ed25519 private key (PKCS#8, PEM) that signs each link; empty for unsigned links.
+    pub signing_key_file: PathBuf,
+    /// Public keys, in hexadecimal, one of which must have signed each link for `audit verify` to be content; empty means that of `signing_key_file`.
+    pub public_keys: Vec<String>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            rows: 50_000,
+            bucket: "policy_chain".into(),
+            signing_key_file: PathBuf::new(),
+            public_keys: Vec::new(),
         }
     }
 }
@@ -424,6 +481,53 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self { decisions: days(400), violations: days(5 * 365 + 1) }
+    }
+}
+
+/// Who is told of violations: the alerter posts each to every URL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Alerter {
+    /// Durable name of the alerter's consumer: several alerters of one name share the work.
+    pub consumer: String,
+    /// Severities that are posted.
+    pub severities: Vec<String>,
+    /// URLs that take Slack's JSON, separated by commas.
+    pub slack: Secret,
+    /// URLs that take CloudEvents 1.0 in structured JSON, separated by commas.
+    pub cloudevents: Secret,
+    /// How long one post may take.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// How long a post is tried again before the violation is reported as not notified.
+    #[serde(with = "humantime_serde")]
+    pub give_up: Duration,
+    /// Violations that may be worked on at once.
+    pub max_in_flight: usize,
+    /// Time in which equal violations (same policy, subject, action, resource, reasons) are posted once.
+    #[serde(with = "humantime_serde")]
+    pub dedup_window: Duration,
+    /// Posts per policy and URL in `rate_window`; the others are counted and summed up in one post.
+    pub rate_limit: usize,
+    /// The time that `rate_limit` is about.
+    #[serde(with = "humantime_serde")]
+    pub rate_window: Duration,
+}
+
+impl Default for Alerter {
+    fn default() -> Self {
+        Self {
+            consumer: "sluicegate-alerter".into(),
+            severities: vec!["warning".into(), "critical".into()],
+            slack: Secret::default(),
+            cloudevents: Secret::default(),
+            timeout: Duration::from_secs(10),
+            give_up: Duration::from_secs(3_600),
+            max_in_flight: 64,
+            dedup_window: Duration::from_secs(300),
+            rate_limit: 30,
+            rate_window: Duration::from_secs(60),
+        }
     }
 }
 

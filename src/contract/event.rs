@@ -28,6 +28,9 @@ pub struct DecisionEvent {
     pub timestamp: DateTime<Utc>,
     /// Name of the worker.
     pub worker: String,
+    /// Which run of the worker, and the event's number in it.
+    #[serde(flatten)]
+    pub number: Number,
     /// `allow` or `deny`.
     #[schemars(with = "String")]
     pub decision: Verdict,
@@ -64,6 +67,17 @@ pub struct DecisionEvent {
     pub error_message: String,
     /// Time of the evaluation, in microseconds.
     pub duration_us: u64,
+}
+
+/// The number of an event: each run of a worker counts its events (decisions and violations alike)
+/// from one, so that what is missing can be named. Events of programs that didn't count have zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Number {
+    /// UUIDv7 of the run, made when the worker started.
+    pub worker_run: Uuid,
+    /// The event's number in the run, from one.
+    pub worker_sequence: u64,
 }
 
 /// Who asked, and in which run of what. Empty where the caller didn't say.
@@ -110,12 +124,14 @@ impl DecisionEvent {
         decision: &Decision,
         stamp: &Stamp,
         worker: &str,
+        number: Number,
     ) -> Self {
         Self {
             schema: EVENT_SCHEMA,
             id: stamp.id,
             timestamp: stamp.timestamp,
             worker: worker.to_owned(),
+            number,
             decision: decision.verdict,
             action: request.action.clone(),
             resource: request.resource_text(),
@@ -150,6 +166,9 @@ pub struct ViolationEvent {
     pub timestamp: DateTime<Utc>,
     /// Name of the worker.
     pub worker: String,
+    /// Which run of the worker, and the event's number in it.
+    #[serde(flatten)]
+    pub number: Number,
     /// What kind of failure.
     pub violation_type: ViolationType,
     /// `info`, `warning` or `critical`.
@@ -178,13 +197,14 @@ pub struct ViolationEvent {
 impl ViolationEvent {
     /// The event of a violation of a decision.
     #[must_use]
-    pub fn new(violation: &Violation, id: Uuid, decision: &DecisionEvent) -> Self {
+    pub fn new(violation: &Violation, id: Uuid, number: Number, decision: &DecisionEvent) -> Self {
         Self {
             schema: EVENT_SCHEMA,
             id,
             decision_id: decision.id,
             timestamp: decision.timestamp,
             worker: decision.worker.clone(),
+            number,
             violation_type: violation.kind,
             severity: violation.severity,
             policy_name: violation.policy_name.clone(),

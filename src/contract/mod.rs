@@ -8,11 +8,13 @@ pub mod evaluate;
 pub mod event;
 pub mod fault;
 pub mod parse;
+pub mod pipeline;
 pub mod schema;
 
 pub use batch::{BatchReply, BatchRequest};
 pub use check::{CheckReply, PolicyReply};
 pub use evaluate::{EvaluateReply, EvaluateRequest};
-pub use event::{DecisionEvent, EVENT_SCHEMA, ViolationEvent};
+pub use event::{DecisionEvent, EVENT_SCHEMA, Number, ViolationEvent};
 pub use fault::{FaultCode, RequestFault};
 pub use parse::{RequestBounds, parse_batch, parse_check, parse_message};
+pub use pipeline::{CheckpointEvent, NotificationEvent};

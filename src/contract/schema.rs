@@ -13,6 +13,7 @@ use super::check::{CheckReply, CheckRequestBody};
 use super::evaluate::{EvaluateReply, EvaluateRequest};
 use super::event::{DecisionEvent, ViolationEvent};
 use super::fault::ServiceError;
+use super::pipeline::{CheckpointEvent, NotificationEvent};
 use crate::domain::{EnforcementRecord, PolicyRecord};
 
 /// File name in `schemas/` and schema of every wire type.
@@ -25,6 +26,8 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("check_batch_reply.json", schema::<BatchReply>()),
         ("decision_event.json", schema::<DecisionEvent>()),
         ("violation_event.json", schema::<ViolationEvent>()),
+        ("checkpoint_event.json", schema::<CheckpointEvent>()),
+        ("notification_event.json", schema::<NotificationEvent>()),
         ("evaluate_request.json", schema::<EvaluateRequest>()),
         ("evaluate_reply.json", schema::<EvaluateReply>()),
         ("policy_record.json", schema::<PolicyRecord>()),

@@ -142,6 +142,9 @@ pub struct DecisionRow {
     pub input_data: String,
     pub duration_us: u64,
     pub worker: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub worker_run: Uuid,
+    pub worker_sequence: u64,
     #[serde(with = "clickhouse::serde::chrono::datetime64::micros")]
     pub stream_epoch: DateTime<Utc>,
     pub stream_sequence: u64,
@@ -181,6 +184,8 @@ impl DecisionRow {
             error_message: event.error_message,
             duration_us: event.duration_us,
             worker: event.worker,
+            worker_run: event.number.worker_run,
+            worker_sequence: event.number.worker_sequence,
             stream_epoch: at.epoch,
             stream_sequence: at.sequence,
         })
@@ -231,6 +236,9 @@ pub struct ViolationRow {
     pub step_id: String,
     pub project_id: String,
     pub worker: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub worker_run: Uuid,
+    pub worker_sequence: u64,
     #[serde(with = "clickhouse::serde::chrono::datetime64::micros")]
     pub stream_epoch: DateTime<Utc>,
     pub stream_sequence: u64,
@@ -263,6 +271,8 @@ impl ViolationRow {
             step_id: event.who.step_id,
             project_id: event.who.project_id,
             worker: event.worker,
+            worker_run: event.number.worker_run,
+            worker_sequence: event.number.worker_sequence,
             stream_epoch: at.epoch,
             stream_sequence: at.sequence,
         })

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::client::Store;
 use super::error::StoreError;
 use super::rows::{DecisionRow, StoredRow as _, StreamPosition};
-use crate::contract::event::Who;
+use crate::contract::event::{Number, Who};
 use crate::contract::{DecisionEvent, EVENT_SCHEMA};
 use crate::domain::Verdict;
 
@@ -89,6 +89,7 @@ impl StoredDecision {
             id: row.id,
             timestamp: row.timestamp,
             worker: row.worker,
+            number: Number { worker_run: row.worker_run, worker_sequence: row.worker_sequence },
             decision,
             action: row.action,
             resource: row.resource,

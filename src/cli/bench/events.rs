@@ -6,8 +6,8 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::contract::DecisionEvent;
 use crate::contract::check::Stamp;
+use crate::contract::{DecisionEvent, Number};
 use crate::domain::{CheckRequest, PolicyOutcome, Severity, Verdict, combine, input};
 
 /// Names of the agents; each has its own sessions.
@@ -20,13 +20,18 @@ pub(super) struct Events {
     /// The time of the first.
     since: DateTime<Utc>,
     revision: String,
+    run: Uuid,
 }
 
 impl Events {
     /// So many events that end now, a millisecond apart.
     pub(super) fn ending_now(count: u64) -> Self {
         let span = TimeDelta::milliseconds(i64::try_from(count).unwrap_or(0));
-        Self { since: Utc::now().trunc_subsecs(6) - span, revision: "9f2c41d07be3a865".into() }
+        Self {
+            since: Utc::now().trunc_subsecs(6) - span,
+            revision: "9f2c41d07be3a865".into(),
+            run: Uuid::now_v7(),
+        }
     }
 
     /// The event of this number. Numbers differ in who asks for what; about a third are denied.
@@ -43,7 +48,10 @@ impl Events {
             revision: self.revision.clone(),
             duration_us: 20 + dice % 100,
         };
-        DecisionEvent::new(&request, &request.identity(), input, &decision, &stamp, "bench-worker")
+        let numbered = Number { worker_run: self.run, worker_sequence: number.saturating_add(1) };
+        let identity = request.identity();
+        let worker = "bench-worker";
+        DecisionEvent::new(&request, &identity, input, &decision, &stamp, worker, numbered)
     }
 }
 

@@ -17,7 +17,9 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
         ("stream.dead_letter_name", &c.stream.dead_letter_name),
         ("policies.bucket", &c.policies.bucket),
         ("policies.workers_bucket", &c.policies.workers_bucket),
+        ("chain.bucket", &c.chain.bucket),
         ("sink.consumer", &c.sink.consumer),
+        ("alerter.consumer", &c.alerter.consumer),
     ] {
         findings.require(
             is_token(name),

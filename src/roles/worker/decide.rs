@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::fit;
 use super::live::LivePolicies;
+use super::numbers::Numbers;
 use super::remedy::{Remedies, Search};
 use super::usage::Usage;
 use crate::bus::{Outgoing, Record, Subjects};
@@ -98,6 +99,7 @@ pub(super) struct Decider {
     bounds: RequestBounds,
     limits: EvaluationLimits,
     remedies: Arc<Remedies>,
+    numbers: Arc<Numbers>,
     largest: usize,
 }
 
@@ -109,6 +111,7 @@ impl Decider {
         policies: LivePolicies,
         usage: Usage,
         subjects: Subjects,
+        numbers: Arc<Numbers>,
         largest: usize,
     ) -> Self {
         Self {
@@ -127,6 +130,7 @@ impl Decider {
                 evaluation_limits(config),
                 config.worker.remedies_per_second,
             )),
+            numbers,
             largest: largest.saturating_sub(HEADROOM),
         }
     }
@@ -237,7 +241,9 @@ impl Decider {
         let mut reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
         let (told, search) = self.remedies.of(&decision, set, &input, elapsed);
         reply.remedy = told;
-        let event = DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker);
+        let number = self.numbers.next();
+        let event =
+            DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker, number);
         let record = self.record(event, &decision, traceparent);
         Answer { reply, record, search, largest: self.largest }
     }
@@ -262,7 +268,7 @@ impl Decider {
         }
         for violation in violations {
             let id = Uuid::now_v7();
-            let violation_event = ViolationEvent::new(&violation, id, &event);
+            let violation_event = ViolationEvent::new(&violation, id, self.numbers.next(), &event);
             match serde_json::to_vec(&violation_event) {
                 Ok(payload) => events.push(Outgoing {
                     subject: self.subjects.violation(violation.severity, &violation.policy_name),

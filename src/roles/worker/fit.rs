@@ -151,6 +151,7 @@ mod tests {
             id: Uuid::nil(),
             timestamp: chrono::DateTime::UNIX_EPOCH,
             worker: "w".into(),
+            number: crate::contract::event::Number::default(),
             decision: crate::domain::Verdict::Deny,
             action: "a".into(),
             resource: context.into(),

@@ -5,6 +5,7 @@ mod evaluation;
 mod fit;
 mod live;
 mod manage;
+mod numbers;
 mod remedy;
 mod usage;
 
@@ -19,6 +20,7 @@ use self::decide::Decider;
 use self::evaluation::{Job, Pool};
 use self::live::LivePolicies;
 use self::manage::Manager;
+use self::numbers::Numbers;
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
@@ -99,8 +101,16 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
 
     let largest = recording.max_payload().min(bytes(config.stream.max_message_size));
-    let decider =
-        Decider::new(&config, &context.name, policies.clone(), usage, subjects.clone(), largest);
+    let numbers = Arc::new(Numbers::begin());
+    let decider = Decider::new(
+        &config,
+        &context.name,
+        policies.clone(),
+        usage,
+        subjects.clone(),
+        numbers,
+        largest,
+    );
     let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
 
     let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());

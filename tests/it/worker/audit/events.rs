@@ -64,6 +64,8 @@ async fn a_decision_event_says_everything() {
             "user",
             "warnings",
             "worker",
+            "worker_run",
+            "worker_sequence",
             "would_deny",
         ]
     );
@@ -133,6 +135,8 @@ async fn a_violation_event_can_be_acted_on_without_a_join() {
             "user",
             "violation_type",
             "worker",
+            "worker_run",
+            "worker_sequence",
         ]
     );
     assert_eq!(json!(stored.id), event["id"]);

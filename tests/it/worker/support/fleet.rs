@@ -42,6 +42,7 @@ impl Fleet {
         // Debug builds on a busy machine: limits that only the hostile should meet.
         config.limits.time = Duration::from_secs(2);
         config.audit.acknowledge_timeout = Duration::from_secs(20);
+        config.audit.spill_folder = folder.path().join("spill");
         config.shutdown.drain = Duration::from_secs(30);
         std::fs::create_dir(&config.policies.folder).unwrap();
         Self { nats, config, folder }
