@@ -2,6 +2,7 @@
 //! one that knows nothing of NATS: the sink role joins the two.
 
 pub mod bench;
+pub mod chain;
 mod client;
 mod error;
 mod insert;
@@ -13,6 +14,7 @@ mod rules;
 mod statements;
 mod stored;
 mod versions;
+mod workers;
 
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
@@ -25,3 +27,4 @@ pub use rows::{DecisionRow, StoredRow, StreamPosition, Table, VersionOf, Violati
 pub use rules::{EnforcementRow, RuleRow};
 pub use stored::StoredDecision;
 pub use versions::MAX_VERSIONS;
+pub use workers::CheckpointRow;

@@ -23,6 +23,8 @@ pub enum Table {
     Rules,
     /// `policy_enforcement`.
     Enforcement,
+    /// `audit_workers`.
+    Workers,
 }
 
 impl Table {
@@ -34,6 +36,7 @@ impl Table {
             Self::Violations => "policy_violations",
             Self::Rules => "policy_rules",
             Self::Enforcement => "policy_enforcement",
+            Self::Workers => "audit_workers",
         }
     }
 
@@ -45,13 +48,14 @@ impl Table {
             Self::Violations => "violations",
             Self::Rules => "rules",
             Self::Enforcement => "enforcement",
+            Self::Workers => "checkpoints",
         }
     }
 
     /// The column of [`StoredRow::id`].
     pub(super) const fn id_column(self) -> &'static str {
         match self {
-            Self::Decisions | Self::Violations => "id",
+            Self::Decisions | Self::Violations | Self::Workers => "id",
             Self::Rules | Self::Enforcement => "content_id",
         }
     }

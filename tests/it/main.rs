@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod audit;
 mod bench;
 mod cli;
 mod config;

@@ -112,6 +112,29 @@ impl Rig {
         self.jetstream.create_key_value(config).await.unwrap()
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs a statement in ClickHouse from outside.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let query = self.clickhouse.query_raw(sql).execute();
+        query.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    pub(crate) async fn delete_stream(&self, name: &str) {
+        self.jetstream.delete_stream(name).await.unwrap();
+    }
+
+    /// Deletes the audit stream and waits until the sink has made it again.
+    pub(crate) async fn recreate_stream(&self) {
+        self.delete_stream(&self.config.stream.name).await;
+        eventually("the sink makes the stream again", async || {
+            self.info("decisions").await.is_some()
+        })
+        .await;
+    }
+
     pub(crate) fn sink(&self) -> Running {
         self.observed(Arc::new(Nobody))
     }
@@ -221,6 +244,15 @@ impl Running {
         eventually(&format!("{part} waits for {words}"), async || {
             let says = self.health.snapshot().get(part).cloned();
             matches!(says, Some(State::Waiting(what)) if what.contains(words))
+        })
+        .await;
+    }
+
+    /// Waits until a part says that a person should look, with these words.
+    pub(crate) async fn says(&self, part: &str, words: &str) {
+        eventually(&format!("{part} says {words}"), async || {
+            let says = self.health.snapshot().get(part).cloned();
+            matches!(says, Some(State::Degraded(what)) if what.contains(words))
         })
         .await;
     }

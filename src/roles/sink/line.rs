@@ -7,8 +7,10 @@ use serde_json::error::Category;
 use crate::bus::Subjects;
 use crate::bus::consumer::Delivered;
 use crate::config::Config;
-use crate::contract::{DecisionEvent, EVENT_SCHEMA, ViolationEvent};
-use crate::store::{DecisionRow, StoreError, StoredRow, StreamPosition, ViolationRow};
+use crate::contract::{CheckpointEvent, DecisionEvent, EVENT_SCHEMA, ViolationEvent};
+use crate::store::{
+    CheckpointRow, DecisionRow, StoreError, StoredRow, StreamPosition, ViolationRow,
+};
 
 /// A kind of row that the sink makes from messages of a stream.
 pub(super) trait Line: StoredRow {
@@ -49,6 +51,18 @@ impl Line for ViolationRow {
 
     fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
         read_event(&message.payload, |event: &ViolationEvent| event.schema)
+            .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
+            .map(Some)
+    }
+}
+
+impl Line for CheckpointRow {
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.checkpoint())
+    }
+
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        read_event(&message.payload, |event: &CheckpointEvent| event.schema)
             .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
             .map(Some)
     }
