@@ -1,8 +1,11 @@
-//! `sluicegate audit`: recent decisions, from ClickHouse.
+//! `sluicegate audit`: recent decisions, from ClickHouse; and whether the audit can be believed.
+
+mod anchor;
+mod verify;
 
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use super::exit::Exit;
@@ -10,14 +13,20 @@ use super::print;
 use crate::config::Config;
 use crate::store::{DecisionFilter, DecisionSummary, MAX_LIMIT, Store};
 
-/// List recent decisions from ClickHouse
+/// List recent decisions from ClickHouse; verify the audit
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   sluicegate audit                                  the newest 20
   sluicegate audit --decision deny --since 1h       denials of the last hour
-  sluicegate audit --session s-1 --limit 1000 --json")]
+  sluicegate audit --session s-1 --limit 1000 --json
+  sluicegate audit verify                           whether anything is missing or was altered"
+)]
 pub(crate) struct Audit {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Not older than this: 30s, 15m, 2h, 7d, or a time such as 2026-03-02T10:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
@@ -59,6 +68,13 @@ pub(crate) struct Audit {
     limit: u32,
 }
 
+#[derive(Subcommand)]
+enum Part {
+    Verify(verify::Verify),
+    Anchor(anchor::Anchor),
+    Keygen(anchor::Keygen),
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Wanted {
     Allow,
@@ -90,6 +106,12 @@ pub(super) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
 }
 
 pub(crate) async fn run(command: Audit, config: &Config, json: bool) -> anyhow::Result<Exit> {
+    match command.part {
+        Some(Part::Verify(command)) => return Box::pin(verify::run(command, config, json)).await,
+        Some(Part::Anchor(_)) => return anchor::anchor(config, json).await,
+        Some(Part::Keygen(command)) => return anchor::keygen(&command, json),
+        None => (),
+    }
     let store = Store::connect(&config.clickhouse);
     let filter = DecisionFilter {
         since: command.since,

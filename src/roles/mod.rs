@@ -13,6 +13,7 @@ pub mod console;
 pub mod policies_diff;
 pub mod policies_folder;
 pub mod sink;
+pub mod verify;
 pub mod worker;
 
 /// What every role is given.

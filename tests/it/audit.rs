@@ -2,3 +2,4 @@
 
 mod digests;
 mod sealing;
+mod verifying;

@@ -94,11 +94,15 @@ pub(crate) async fn rig_on(clickhouse: &ClickHouse, change: impl FnOnce(&mut Con
 }
 
 impl Rig {
-    async fn ensure_streams(&self) {
+    pub(crate) async fn connection(&self) -> bus::Connection {
         let (health, stop) = (Health::default().part("x"), CancellationToken::new());
         let retry = sluicegate::roles::retry_policy(&self.config.backoff);
         let connection = bus::connect(&self.config.nats, "t", "t", retry, &health, &stop);
-        let connection = connection.await.unwrap();
+        connection.await.unwrap()
+    }
+
+    async fn ensure_streams(&self) {
+        let connection = self.connection().await;
         bus::stream::ensure(&connection, &self.config.stream, &self.subjects).await.unwrap();
     }
 
@@ -186,7 +190,12 @@ impl Rig {
         query.await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    async fn ids(&self, sql: &str) -> Vec<Uuid> {
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let query = self.clickhouse.query_raw(sql).fetch_one::<String>();
+        query.await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    pub(crate) async fn ids(&self, sql: &str) -> Vec<Uuid> {
         let rows = self.clickhouse.query_raw(sql).fetch_all::<String>().await.unwrap_or_default();
         rows.iter().map(|id| id.parse().unwrap()).collect()
     }
@@ -269,6 +278,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Waits until a sink is held.
+    pub(crate) async fn reached(&self) {
+        tokio::time::timeout(Duration::from_secs(30), self.reached.notified()).await.unwrap();
+    }
+
     pub(crate) fn at(table: Table) -> Self {
         Self { table, reached: tokio::sync::Notify::new() }
     }

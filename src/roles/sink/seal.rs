@@ -268,9 +268,10 @@ impl Sealer {
 
     /// The beginning of a range that one link may cover: a sequence is that of one row at most.
     async fn part(&self, range: Range) -> Result<Range, StoreError> {
-        let last = match self.store.first_row_in(self.chained, range).await? {
-            Some(first) => first.saturating_add(self.rows.saturating_sub(1)).min(range.last),
-            None => range.last,
+        let found = self.store.rows_from(self.chained, range).await?;
+        let last = match found.rows {
+            0 => range.last,
+            _ => found.first.saturating_add(self.rows.saturating_sub(1)).min(range.last),
         };
         Ok(Range { last, ..range })
     }

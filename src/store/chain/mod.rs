@@ -6,9 +6,13 @@ mod batches;
 mod digest;
 mod keys;
 mod link;
+mod numbers;
+mod places;
 mod rows;
 
 pub use digest::{Chained, Digested, RowDigest};
 pub use keys::{KeyError, Signed, Signer, Trusted};
 pub use link::{Index, Link, Range, SealedRow};
-pub use rows::EpochRows;
+pub use numbers::{EDGE, Hole, Reordered, RunCheckpoint, RunNumbers, Span, Twice};
+pub use places::{Doubled, Place};
+pub use rows::{EpochRows, RowsFrom};

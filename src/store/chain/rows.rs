@@ -26,6 +26,15 @@ pub struct EpochRows {
     pub rows: u64,
 }
 
+/// What a table has of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub struct RowsFrom {
+    /// The smallest sequence; 0 where there are no rows.
+    pub first: u64,
+    /// Rows, copies included.
+    pub rows: u64,
+}
+
 const IN_RANGE: &str = "stream_epoch = fromUnixTimestamp64Micro({epoch:Int64}, 'UTC') \
                         AND stream_sequence BETWEEN {first:UInt64} AND {last:UInt64}";
 
@@ -65,27 +74,17 @@ impl Store {
         Ok(sealed.collect())
     }
 
-    /// The first sequence in a range of which the table has a row.
+    /// What the table has of a range: its first sequence, and how many rows.
     ///
     /// # Errors
     /// When ClickHouse fails.
-    pub async fn first_row_in(
-        &self,
-        chained: Chained,
-        range: Range,
-    ) -> Result<Option<u64>, StoreError> {
-        #[derive(Row, Serialize, Deserialize)]
-        struct First {
-            first: u64,
-            rows: u64,
-        }
+    pub async fn rows_from(&self, chained: Chained, range: Range) -> Result<RowsFrom, StoreError> {
         let sql = format!(
             "SELECT min(stream_sequence) AS first, count() AS rows FROM {} WHERE {IN_RANGE}",
             chained.table().name()
         );
-        let query = self.in_range(&sql, range).fetch_one::<First>();
-        let found = self.within_query_timeout("looking for rows to seal", query).await?;
-        Ok((found.rows > 0).then_some(found.first))
+        let query = self.in_range(&sql, range).fetch_one::<RowsFrom>();
+        self.within_query_timeout("looking for rows to seal", query).await
     }
 
     /// What the table has of each stream, the oldest first.

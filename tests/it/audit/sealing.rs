@@ -13,16 +13,23 @@ fn quick(config: &mut sluicegate::config::Config) {
     config.chain.interval = Duration::from_millis(200);
 }
 
-async fn links(rig: &Rig) -> Vec<Link> {
+pub(super) async fn links(rig: &Rig) -> Vec<Link> {
     Store::connect(&rig.config().clickhouse).links(Chained::Decisions, 1).await.unwrap_or_default()
 }
 
-/// Waits until that many rows are sealed, and checks that the links make one chain over them.
-async fn sealed(rig: &Rig, rows: u64) -> Vec<Link> {
+/// Waits until that many rows of a table are sealed.
+pub(super) async fn sealed_of(rig: &Rig, chained: Chained, rows: u64) {
+    let store = Store::connect(&rig.config().clickhouse);
     eventually(&format!("{rows} rows are sealed"), async || {
-        links(rig).await.iter().map(|link| link.rows).sum::<u64>() == rows
+        let links = store.links(chained, 1).await.unwrap_or_default();
+        links.iter().map(|link| link.rows).sum::<u64>() == rows
     })
     .await;
+}
+
+/// Waits until that many rows are sealed, and checks that the links make one chain over them.
+pub(super) async fn sealed(rig: &Rig, rows: u64) -> Vec<Link> {
+    sealed_of(rig, Chained::Decisions, rows).await;
     let store = Store::connect(&rig.config().clickhouse);
     let links = links(rig).await;
     for pair in links.windows(2) {
