@@ -46,7 +46,6 @@ impl Heads {
             description: Some("The newest link of each chain over the audit".into()),
             subjects: vec![heads.bucket.subject(">")],
             max_messages_per_subject: HISTORY,
-            max_bytes: 4 << 20,
             discard: DiscardPolicy::New,
             retention: RetentionPolicy::Limits,
             storage: StorageType::File,

@@ -363,8 +363,15 @@ async fn queries_run_and_columns_exist() {
     }
     assert!(asked > 0, "the README asks ClickHouse");
 
-    let views =
-        ["decisions", "violations", "policy_versions", "policy_changes", "enforcement_changes"];
+    let views = [
+        "decisions",
+        "violations",
+        "policy_versions",
+        "policy_changes",
+        "enforcement_changes",
+        "audit_batches",
+        "audit_workers",
+    ];
     for view in views {
         let (_, rest) = analytics.split_once(&format!("## Columns of `{view}`")).unwrap();
         let section = rest.split("\n## ").next().unwrap();
