@@ -10,9 +10,11 @@ use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
 pub mod console;
+pub mod export;
 pub mod policies_diff;
 pub mod policies_folder;
 pub mod sink;
+pub mod status;
 pub mod worker;
 
 /// What every role is given.
