@@ -11,6 +11,7 @@ pub mod overview;
 pub mod recorder;
 pub mod responder;
 pub mod roll;
+pub mod spill;
 pub mod stream;
 pub mod subjects;
 
@@ -20,4 +21,5 @@ pub use error::BusError;
 pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
 pub use responder::{Incoming, Kind, Responder};
 pub use roll::Roll;
+pub use spill::SpillSettings;
 pub use subjects::Subjects;

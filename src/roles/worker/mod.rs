@@ -6,6 +6,7 @@ mod fit;
 mod live;
 mod manage;
 mod numbers;
+mod recording;
 mod remedy;
 mod usage;
 
@@ -21,12 +22,11 @@ use self::evaluation::{Job, Pool};
 use self::live::LivePolicies;
 use self::manage::Manager;
 use self::numbers::Numbers;
+use self::recording::Checkpoints;
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
-use crate::bus::{
-    self, BusError, Connection, Incoming, Kind, Recorder, RecorderSettings, Responder, Subjects,
-};
+use crate::bus::{self, BusError, Connection, Incoming, Kind, Recorder, Responder, Subjects};
 use crate::config::Acknowledge;
 use crate::contract::RequestFault;
 use crate::runtime::metrics::{self, CheckOutcome};
@@ -82,26 +82,19 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     ensure_streams(&context, &recording, &subjects).await?;
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
+    let numbers = Arc::new(Numbers::begin());
+    let recorder =
+        recording::start(&context, &recording, numbers.run()).map_err(WorkerError::Thread)?;
+    let checkpoints = Checkpoints::new(&context, &subjects, &recorder, &numbers);
     let (policies, bucket, reports) =
-        Box::pin(LivePolicies::start(&context, &recording, &background)).await?;
-
-    let recorder = Recorder::new(
-        &recording,
-        RecorderSettings {
-            timeout: config.audit.acknowledge_timeout,
-            in_flight: config.audit.max_in_flight,
-            backlog: config.audit.retry_queue,
-            backlog_bytes: bytes(config.audit.retry_queue_bytes),
-            retry: context.retry(),
-        },
-        context.health.part("audit"),
-    );
+        Box::pin(LivePolicies::start(&context, &recording, &background, checkpoints.clone()))
+            .await?;
     spawn_until(&background, recorder.clone().work_off());
+    tokio::spawn(checkpoints.clone().tell(background.clone()));
     spawn_until(&background, keep_streams(context.clone(), recording.clone(), recorder.clone()));
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
 
     let largest = recording.max_payload().min(bytes(config.stream.max_message_size));
-    let numbers = Arc::new(Numbers::begin());
     let decider = Decider::new(
         &config,
         &context.name,
@@ -111,7 +104,8 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         numbers,
         largest,
     );
-    let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
+    let pool =
+        Pool::start(&config, Arc::new(decider), recorder.clone()).map_err(WorkerError::Thread)?;
 
     let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());
     let health = context.health.part("checks");
@@ -158,7 +152,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         }
     }
     let connections = [&responding, &recording];
-    drain(&context, pool, &in_flight, &manager, &recorder, &connections).await;
+    drain(&context, pool, &in_flight, &manager, &recorder, &checkpoints, &connections).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
     let _ = tokio::time::timeout(config.nats.request_timeout, reports).await;
@@ -243,6 +237,7 @@ async fn drain(
     in_flight: &Semaphore,
     manager: &Manager,
     recorder: &Recorder,
+    checkpoints: &Checkpoints,
     connections: &[&Connection],
 ) {
     let all = u32::try_from(context.config.audit.max_in_flight).unwrap_or(u32::MAX);
@@ -250,8 +245,13 @@ async fn drain(
         pool.stop().await;
         let _all = in_flight.acquire_many(all).await;
         manager.finished().await;
-        while recorder.backlog() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        checkpoints.last().await;
+        if !recorder.sent_or_spilled().await {
+            tracing::warn!(
+                events = recorder.backlog(),
+                "events that the stream doesn't take wait in files (setting audit.spill_folder); \
+                 the next worker that uses them sends them"
+            );
         }
         for connection in connections {
             if let Err(error) = connection.settled(context.config.shutdown.drain).await {
