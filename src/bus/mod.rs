@@ -10,6 +10,7 @@ pub mod error;
 pub mod recorder;
 pub mod responder;
 pub mod roll;
+mod service;
 pub mod stream;
 pub mod subjects;
 
