@@ -236,6 +236,7 @@ fn options(
         .name(name)
         .connection_timeout(settings.connection_timeout)
         .request_timeout(Some(settings.request_timeout))
+        .ping_interval(settings.ping_interval)
         .subscription_capacity(settings.subscription_capacity)
         .require_tls(settings.require_tls)
         .event_callback(move |event| {

@@ -297,8 +297,7 @@ fn start_at_zero() {
     CheckOutcome::ALL.iter().for_each(|outcome| checks(*outcome).increment(0));
     FailOpenReason::ALL.iter().for_each(|reason| fail_open(*reason).increment(0));
     ReloadResult::ALL.iter().for_each(|result| policy_reloads(*result).increment(0));
-    let more =
-        [audit_publish_failures(), audit_duplicates(), slow_consumer(), requests_dropped()];
+    let more = [audit_publish_failures(), audit_duplicates(), slow_consumer(), requests_dropped()];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
     }

@@ -26,9 +26,7 @@ use self::numbers::Numbers;
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
-use crate::bus::{
-    self, BusError, Connection, Recorder, RecorderSettings, Responder, Subjects,
-};
+use crate::bus::{self, BusError, Connection, Recorder, RecorderSettings, Responder, Subjects};
 use crate::config::Acknowledge;
 use crate::runtime::retry::Retry;
 
@@ -115,8 +113,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
 
     let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());
     let health = context.health.part("checks");
-    let responder =
-        Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
+    let responder = Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
     health.ready();
     tracing::info!(
         subject = subjects.check(),
