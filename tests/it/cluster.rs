@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::store::{eventually, outside};
 use crate::support::cluster::{NatsCluster, servers};
 use crate::support::servers::{ClickHouse, NatsServer};
-use crate::worker::support::{Admin, Agent, AuditStream, Crowd, Worker};
+use crate::worker::support::{Admin, Agent, AuditStream, Crowd, Manner, Worker};
 
 const STREAM: &str = "POLICY_AUDIT";
 
@@ -78,7 +78,8 @@ impl Rig {
             stop: stop.clone(),
         };
         let sink = tokio::spawn(sink::run(context));
-        let crowd = Crowd::patient(&[cluster.url()], 4, 4, Duration::from_secs(4)).await;
+        let manner = Manner { patience: Duration::from_secs(4), pause: Duration::from_millis(20) };
+        let crowd = Crowd::asking(&[cluster.url()], 4, 4, manner).await;
         crowd.answers_more(100).await;
         let admin = Admin::new(
             &Agent { client: cluster.client().await, ..Agent::connect(&cluster.url()).await },
@@ -202,8 +203,12 @@ async fn replicas_are_what_the_configuration_says() {
     // Five copies don't fit three nodes.
     config.stream.replicas = 5;
     let worker = Worker::start("w", config);
-    let state = worker.part_is("stream", |state| matches!(state, State::Waiting(_))).await;
-    println!("{state:?}");
+    worker
+        .part_is("stream", |state| match state {
+            State::Waiting(what) => what.contains("than stream.replicas"),
+            _ => false,
+        })
+        .await;
 }
 
 #[tokio::test]

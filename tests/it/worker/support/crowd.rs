@@ -10,8 +10,14 @@ use tokio::task::JoinHandle;
 
 use super::{Agent, until};
 
-/// How long one check may take, if not told otherwise, before it counts as unanswered.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How agents ask.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// How long they wait for an answer.
+    pub(crate) patience: Duration,
+    /// How long they pause after one.
+    pub(crate) pause: Duration,
+}
 
 /// Agents that ask in the background.
 pub(crate) struct Crowd {
@@ -44,17 +50,19 @@ impl Tally {
 }
 
 impl Crowd {
-    /// So many connections to each of these servers, with so many agents each.
+    /// So many connections to each of these servers, with so many agents each, who ask without a
+    /// pause.
     pub(crate) async fn start(urls: &[String], connections: usize, agents: usize) -> Self {
-        Self::patient(urls, connections, agents, PATIENCE).await
+        let manner = Manner { patience: Duration::from_secs(20), pause: Duration::ZERO };
+        Self::asking(urls, connections, agents, manner).await
     }
 
-    /// The same, each waiting so long for an answer.
-    pub(crate) async fn patient(
+    /// The same, in a manner of their own.
+    pub(crate) async fn asking(
         urls: &[String],
         connections: usize,
         agents: usize,
-        patience: Duration,
+        manner: Manner,
     ) -> Self {
         let (enough, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let recorded = Arc::<AtomicUsize>::default();
@@ -63,7 +71,7 @@ impl Crowd {
             let agent = Agent::connect(url).await;
             for _ in 0..agents {
                 let counts = [Arc::clone(&answered), Arc::clone(&recorded)];
-                let one = ask_on(agent.clone(), patience, Arc::clone(&enough), counts);
+                let one = ask_on(agent.clone(), manner, Arc::clone(&enough), counts);
                 asking.push(tokio::spawn(one));
             }
         }
@@ -106,14 +114,15 @@ impl Crowd {
 
 async fn ask_on(
     agent: Agent,
-    patience: Duration,
+    manner: Manner,
     enough: Arc<AtomicBool>,
     [answered, recorded]: [Arc<AtomicUsize>; 2],
 ) -> Tally {
     let mut tally = Tally::default();
     let request = json!({"action": "a", "resource": "r"});
     while !enough.load(Ordering::Relaxed) {
-        match agent.try_ask(&request, patience).await {
+        tokio::time::sleep(manner.pause).await;
+        match agent.try_ask(&request, manner.patience).await {
             Ok(message) => {
                 let reply: Value = serde_json::from_slice(&message.payload).unwrap();
                 if reply["error"]["code"] == 503 {

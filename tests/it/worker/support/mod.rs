@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use admin::Admin;
 pub(crate) use agent::Agent;
-pub(crate) use crowd::Crowd;
+pub(crate) use crowd::{Crowd, Manner};
 pub(crate) use fleet::{Fleet, Worker};
 pub(crate) use program::{Program, Running};
 pub(crate) use stream::AuditStream;
