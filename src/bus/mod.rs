@@ -11,6 +11,7 @@ pub mod overview;
 pub mod recorder;
 pub mod responder;
 pub mod roll;
+mod service;
 pub mod spill;
 pub mod stream;
 pub mod subjects;

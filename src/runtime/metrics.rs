@@ -172,6 +172,8 @@ metrics! {
     fail_open: Counter(counter) "sluicegate_fail_open_total" Count { reason: FailOpenReason };
     /// Times the client dropped messages because a subscription was full.
     slow_consumer: Counter(counter) "sluicegate_slow_consumer_total" Count;
+    /// Requests that the client dropped because a subscription was full: nobody answers them.
+    requests_dropped: Counter(counter) "sluicegate_requests_dropped_total" Count;
     /// Changes of the policy set, by result.
     policy_reloads: Counter(counter) "sluicegate_policy_reloads_total" Count { result: ReloadResult };
     /// Policies in force.
@@ -316,6 +318,7 @@ fn start_at_zero() {
         audit_given_up(),
         audit_denied(),
         slow_consumer(),
+        requests_dropped(),
     ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
