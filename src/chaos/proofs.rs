@@ -226,7 +226,12 @@ fn violations_once(asked: &HashMap<&str, &Asked>, evidence: &Evidence, verdict: 
         of.entry(row.decision_id).or_default().push(row.id);
     }
     let mut torn = 0;
+    let mut seen = BTreeSet::new();
     for row in &evidence.rows.decisions {
+        if !seen.insert(row.id) {
+            // Named by another promise.
+            continue;
+        }
         let violations = of.remove(&row.id).unwrap_or_default().len();
         let due = usize::from(row.decision == "deny");
         let asked = asked.get(row.step_id.as_str()).copied();

@@ -64,6 +64,13 @@ fn broken(finished: &Finished) -> Vec<(&'static str, Vec<String>)> {
     broken.into_iter().map(|finding| (finding.promise, finding.named)).collect()
 }
 
+/// Whether a promise is broken, and this id named for it.
+fn names(found: &[(&'static str, Vec<String>)], promise: &str, id: Uuid) -> bool {
+    let id = id.to_string();
+    let mut of_promise = found.iter().filter(|(broken, _)| *broken == promise);
+    of_promise.any(|(_, named)| named.iter().any(|what| what.contains(&id)))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_proof_finds_what_is_taken_away_and_what_is_put_in() {
     let (mut finished, _folder) = Box::pin(calm(2)).await;
@@ -78,12 +85,7 @@ async fn the_proof_finds_what_is_taken_away_and_what_is_put_in() {
     change(format!("DELETE FROM policy_decisions WHERE id = '{gone}'")).await;
     finished.gather_again().await.unwrap();
     let found = broken(&finished);
-    let named = |promise: &str, id: Uuid| {
-        let id = id.to_string();
-        found.iter().any(|(broken, names)| {
-            *broken == promise && names.iter().any(|name| name.contains(&id))
-        })
-    };
+    let named = |promise: &str, id: Uuid| names(&found, promise, id);
     assert!(named("every answer has exactly one row, with its verdict", gone), "{found:?}");
     assert!(named("the stream and ClickHouse hold the same events", gone), "{found:?}");
     assert_eq!(found.len(), 2, "{found:?}");
@@ -103,18 +105,13 @@ async fn the_proof_finds_what_is_taken_away_and_what_is_put_in() {
     let stranger = Uuid::now_v7();
     change(format!(
         "INSERT INTO policy_decisions (* EXCEPT (inserted_at)) \
-         SELECT * EXCEPT (inserted_at) REPLACE ('{stranger}' AS id, 'x' AS step_id) \
-         FROM policy_decisions WHERE id = '{bare}'"
+         SELECT * EXCEPT (inserted_at) REPLACE (toUUID('{stranger}') AS id, 'x' AS step_id) \
+         FROM policy_decisions AS other WHERE other.id = '{bare}'"
     ))
     .await;
     finished.gather_again().await.unwrap();
     let found = broken(&finished);
-    let named = |promise: &str, id: Uuid| {
-        let id = id.to_string();
-        found.iter().any(|(broken, names)| {
-            *broken == promise && names.iter().any(|name| name.contains(&id))
-        })
-    };
+    let named = |promise: &str, id: Uuid| names(&found, promise, id);
     assert!(named("no id has two rows", twice), "{found:?}");
     assert!(named("no request has more rows than attempts", twice), "{found:?}");
     assert!(named("no row without a request", stranger), "{found:?}");
