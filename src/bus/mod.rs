@@ -9,6 +9,7 @@ pub mod deadletter;
 pub mod error;
 pub mod overview;
 pub mod recorder;
+pub mod replay;
 pub mod responder;
 pub mod roll;
 mod service;

@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod cli;
 mod cluster;
 mod config;
