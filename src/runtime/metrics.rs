@@ -188,6 +188,8 @@ metrics! {
     sink_dead_letters: Counter(counter) "sluicegate_sink_dead_letters_total" Count { reason: &str };
     /// Versions of policies, or of the switch for enforcement, that had left the bucket before the sink read them.
     policy_version_gaps: Counter(counter) "sluicegate_policy_version_gaps_total" Count;
+    /// Violations that notifications speak of and that ClickHouse does not have (yet).
+    notifications_unmatched: Gauge(gauge) "sluicegate_notifications_unmatched" Count;
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -329,6 +331,7 @@ mod tests {
         sink_duplicates("policy_decisions").increment(1);
         sink_dead_letters("unparsable").increment(1);
         policy_version_gaps().increment(1);
+        notifications_unmatched().set(1.0);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

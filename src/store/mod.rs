@@ -6,6 +6,7 @@ mod client;
 mod error;
 mod insert;
 mod migrate;
+mod notifications;
 mod query;
 mod retention;
 mod rows;
@@ -17,6 +18,7 @@ mod versions;
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
 pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
+pub use notifications::{LONGEST_DETAILS, LONGEST_NAME, NotificationRow};
 pub use query::{
     Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
 };

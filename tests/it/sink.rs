@@ -4,6 +4,7 @@
 mod chaos;
 mod deaths;
 mod flow;
+mod notifications;
 mod poison;
 mod processes;
 mod proxy;
