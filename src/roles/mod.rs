@@ -9,7 +9,9 @@ use crate::config::{Backoff, Config};
 use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
+pub mod alerter;
 pub mod console;
+mod in_flight;
 pub mod policies_diff;
 pub mod policies_folder;
 pub mod sink;

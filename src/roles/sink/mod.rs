@@ -10,7 +10,6 @@ mod batch;
 mod collect;
 mod desk;
 mod gaps;
-mod in_flight;
 mod insert;
 mod line;
 mod observe;
@@ -31,11 +30,11 @@ pub use observe::{Nobody, Observer};
 use self::collect::{Collector, Limits, Pending};
 use self::desk::{Clerk, Desk};
 use self::gaps::Suspects;
-use self::in_flight::InFlight;
 use self::insert::{Inserter, Marks, Settings};
 use self::line::{Line, Origin};
 use self::told::Told;
 use super::RoleContext;
+use super::in_flight::InFlight;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Subjects};
@@ -263,6 +262,8 @@ fn consumer_settings(
         pull_messages: config.sink.batch_rows.min(config.nats.subscription_capacity / 4).max(1),
         // A message that doesn't fit is never delivered.
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
+        begin: None,
+        rewind: true,
     }
 }
 
