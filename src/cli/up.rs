@@ -40,13 +40,8 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let config = Arc::new(config);
-    let running = serve::roles_until(
-        Arc::clone(&config),
-        &roles,
-        health.clone(),
-        stop.clone(),
-        listener,
-    );
+    let running =
+        serve::roles_until(Arc::clone(&config), &roles, health.clone(), stop.clone(), listener);
     let announce = async {
         while !health.is_ready() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -254,8 +254,7 @@ impl Courier {
         let mut retry = Retry::new(self.retry);
         let target = &self.poster.target;
         loop {
-            let published =
-                self.reports.publish(item.violation, target, outcome, why, by).await;
+            let published = self.reports.publish(item.violation, target, outcome, why, by).await;
             let Err(error) = published else { return true };
             tracing::debug!(%error, violation = %item.violation, "could not report; tried again");
             tokio::select! {

@@ -91,7 +91,10 @@ pub fn parts(config: &config::Alerter) -> Vec<String> {
 #[must_use]
 pub fn target_names(config: &config::Alerter) -> Vec<String> {
     let targets = targets(config).unwrap_or_default();
-    targets.into_iter().map(|target| format!("{} ({})", target.name, target.channel.as_str())).collect()
+    targets
+        .into_iter()
+        .map(|target| format!("{} ({})", target.name, target.channel.as_str()))
+        .collect()
 }
 
 /// Runs an alerter until it is told to stop; then it finishes what it has begun, within

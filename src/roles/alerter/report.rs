@@ -89,7 +89,8 @@ mod tests {
     #[test]
     fn the_id_of_a_report_follows_from_violation_and_url() {
         let config = |slack: &str| Alerter { slack: slack.to_owned().into(), ..Alerter::default() };
-        let [a, b] = ["http://a/x", "http://a/y"].map(|url| targets(&config(url)).unwrap().remove(0));
+        let [a, b] =
+            ["http://a/x", "http://a/y"].map(|url| targets(&config(url)).unwrap().remove(0));
         let violation = Uuid::now_v7();
         assert_eq!(id(violation, &a), id(violation, &a.clone()));
         assert_ne!(id(violation, &a), id(violation, &b));

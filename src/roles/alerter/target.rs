@@ -86,9 +86,10 @@ mod tests {
     #[test]
     fn a_target_is_named_by_scheme_and_host_alone() {
         let config = Alerter {
-            slack: "https://hooks.example.org/services/T0/s3cret, http://[::1]:8080/s3cret?x=s3cret"
-                .to_owned()
-                .into(),
+            slack:
+                "https://hooks.example.org/services/T0/s3cret, http://[::1]:8080/s3cret?x=s3cret"
+                    .to_owned()
+                    .into(),
             cloudevents: "http://127.0.0.1:9/s3cret,http://127.0.0.1:9/s3cret".to_owned().into(),
             ..Alerter::default()
         };
