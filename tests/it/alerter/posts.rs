@@ -103,7 +103,7 @@ async fn what_is_refused_is_not_tried_again_and_no_redirect_is_followed() {
     }
     let reports = by_violation(&rig, 3).await;
     let of = |n: usize| (reports[&ids[n]].notified, reports[&ids[n]].details.clone());
-    assert_eq!(of(0).0, false);
+    assert!(!of(0).0);
     assert_eq!(of(0).1["error"], "the answer is 404");
     assert_eq!((of(1).0, &of(1).1["status"]), (false, &json!(302)));
     assert_eq!(
@@ -163,6 +163,7 @@ async fn a_target_that_hangs_holds_up_no_other() {
         config.alerter.max_in_flight = 2;
         config.alerter.timeout = Duration::from_secs(30);
         config.alerter.rate_limit = 1_000;
+        config.shutdown.drain = Duration::from_secs(1);
     })
     .await;
     let alerter = alerter(&rig);
