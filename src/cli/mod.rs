@@ -16,6 +16,7 @@ mod policy;
 mod print;
 mod request;
 mod serve;
+mod status;
 mod tail;
 mod test;
 mod trace;
@@ -112,7 +113,7 @@ Examples:
     /// Explain a decision: rules, values, and what would have allowed it
     Explain(explain::Explain),
     /// List recent decisions from ClickHouse
-    Audit(audit::Audit),
+    Audit(Box<audit::Audit>),
     /// Follow decisions and violations as they happen
     Tail(tail::Tail),
     /// Manage policies: list, store, enable, compare, roll back, apply a folder
@@ -130,6 +131,8 @@ Examples:
     Migrate,
     /// Show the merged configuration and where each value came from
     Config(config::ConfigCommand),
+    /// Show how the whole system stands: workers, streams, sinks, tables, and what wants a look
+    Status(status::StatusCommand),
     /// Ask a running process whether it is ready; for health checks of containers
     Health(health::HealthCommand),
     /// Measure speed, beside a baseline from the same run
@@ -171,9 +174,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         match cli.command {
             Command::Config(command) => config::run(&command, &loaded, json),
             Command::Check(command) => check::run(command, &loaded.config, json).await,
-            Command::Audit(command) => audit::run(command, &loaded.config, json).await,
+            Command::Audit(command) => audit::run(*command, &loaded.config, json).await,
             Command::Tail(command) => tail::run(command, &loaded.config, json).await,
             Command::Test(command) => test::run(command, &loaded.config, json).await,
+            Command::Status(command) => status::run(&command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,

@@ -4,6 +4,7 @@
 pub mod bench;
 mod client;
 mod error;
+mod export;
 mod insert;
 mod migrate;
 mod notifications;
@@ -11,12 +12,14 @@ mod query;
 mod retention;
 mod rows;
 mod rules;
+mod size;
 mod statements;
 mod stored;
 mod versions;
 
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
+pub use export::{Export, ExportFormat, ExportOf, ExportWatch};
 pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
 pub use notifications::{LONGEST_DETAILS, LONGEST_NAME, NotificationRow};
 pub use query::{
@@ -25,5 +28,6 @@ pub use query::{
 pub use retention::{RetentionChange, apply_retention};
 pub use rows::{DecisionRow, StoredRow, StreamPosition, Table, VersionOf, ViolationRow};
 pub use rules::{EnforcementRow, RuleRow};
+pub use size::{Disk, TableSize};
 pub use stored::StoredDecision;
 pub use versions::MAX_VERSIONS;
