@@ -10,13 +10,13 @@ mod batch;
 mod collect;
 mod desk;
 mod gaps;
-mod in_flight;
 mod insert;
 mod line;
 mod observe;
 mod prepare;
 mod rules;
 mod seal;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,12 @@ pub use observe::{Nobody, Observer};
 use self::collect::{Collector, Limits, Pending};
 use self::desk::{Clerk, Desk};
 use self::gaps::Suspects;
-use self::in_flight::InFlight;
 use self::insert::{Inserter, Marks, Settings};
 use self::line::{Line, Origin};
 use self::seal::{Sealable, Sealer};
+use self::told::Told;
 use super::RoleContext;
+use super::in_flight::InFlight;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Heads, Subjects};
@@ -43,12 +44,19 @@ use crate::config::Config;
 use crate::runtime::metrics;
 use crate::store::chain::{Chained, KeyError, Signer};
 use crate::store::{
-    CheckpointRow, DecisionRow, EnforcementRow, RuleRow, Store, StoreError, Table, ViolationRow,
+    CheckpointRow, DecisionRow, EnforcementRow, NotificationRow, RuleRow, Store, StoreError, Table,
+    ViolationRow,
 };
 
 /// The parts of the health that are ready once the stream is read, or another sink reads it.
-pub const PARTS: [&str; 5] =
-    ["sink-decisions", "sink-violations", "sink-rules", "sink-enforcement", "sink-checkpoints"];
+pub const PARTS: [&str; 6] = [
+    "sink-decisions",
+    "sink-violations",
+    "sink-notifications",
+    "sink-rules",
+    "sink-enforcement",
+    "sink-checkpoints",
+];
 
 /// How often the state of the stream is asked for.
 const STREAM_STATE: Duration = Duration::from_secs(5);
@@ -106,7 +114,11 @@ pub async fn run_observed(
     let connection = {
         let health = context.health.part("nats-sink");
         let (retry, stop) = (context.retry(), &context.stop);
-        match bus::connect(&config.nats, &context.name, "sink", retry, &health, stop).await {
+        // What was asked for must fit: the client would drop what doesn't before we see it.
+        let mut nats = config.nats.clone();
+        nats.subscription_capacity =
+            nats.subscription_capacity.max(config.sink.batch_rows.saturating_mul(4));
+        match bus::connect(&nats, &context.name, "sink", retry, &health, stop).await {
             Ok(connection) => connection,
             Err(_) if stop.is_cancelled() => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -126,6 +138,7 @@ pub async fn run_observed(
     let parts = Parts { context: context.clone(), connection, store, signer, observer };
     lines.spawn(parts.clone().line::<DecisionRow>());
     lines.spawn(parts.clone().line::<ViolationRow>());
+    lines.spawn(parts.clone().line::<NotificationRow>());
     lines.spawn(parts.clone().line::<RuleRow>());
     lines.spawn(parts.clone().line::<EnforcementRow>());
     lines.spawn(parts.line::<CheckpointRow>());
@@ -224,6 +237,7 @@ impl Parts {
             refused_in_a_row: 0,
             settled: seen_settled,
             suspects: Suspects::default(),
+            told: Told::new(config.stream.max_age),
         };
         let collector = Collector {
             connection,
@@ -298,10 +312,11 @@ fn consumer_settings(
         // One batch is inserted, one is frozen behind it, two are gathered.
         max_ack_pending: config.sink.batch_rows.saturating_mul(4),
         takeover: config.sink.takeover,
-        // Above this the client would drop messages before we see them.
-        pull_messages: config.sink.batch_rows.min(config.nats.subscription_capacity / 4).max(1),
+        pull_messages: config.sink.batch_rows.max(1),
         // A message that doesn't fit is never delivered.
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
+        begin: None,
+        rewind: true,
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::report::{Finding, Findings, Kind, Report, TableReport};
 use super::{Job, Step, VerifyError};
-use crate::bus::replay::{Held, Kept, Replay};
+use crate::bus::reading::{Held, Kept, Replay};
 use crate::bus::{Subjects, deadletter};
 use crate::contract::event::Number;
 use crate::contract::{DecisionEvent, ViolationEvent};
@@ -162,7 +162,7 @@ struct Comparing<'a> {
 impl Comparing<'_> {
     async fn run(
         &mut self,
-        mut reading: crate::bus::replay::Reading,
+        mut reading: crate::bus::reading::Reading,
         held: Held,
         settled: u64,
     ) -> Result<(), VerifyError> {

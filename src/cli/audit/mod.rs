@@ -3,6 +3,8 @@
 mod anchor;
 mod verify;
 
+mod export;
+
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,7 +15,7 @@ use super::print;
 use crate::config::Config;
 use crate::store::{DecisionFilter, DecisionSummary, MAX_LIMIT, Store};
 
-/// List recent decisions from ClickHouse; verify the audit
+/// List recent decisions from ClickHouse, export all of them, verify the audit
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -22,11 +24,31 @@ Examples:
   sluicegate audit                                  the newest 20
   sluicegate audit --decision deny --since 1h       denials of the last hour
   sluicegate audit --session s-1 --limit 1000 --json
+  sluicegate audit export --since 30d --format parquet -o decisions.parquet
   sluicegate audit verify                           whether anything is missing or was altered"
 )]
 pub(crate) struct Audit {
     #[command(subcommand)]
-    part: Option<Part>,
+    command: Option<Command>,
+    #[command(flatten)]
+    filters: Filters,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
+    limit: u32,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write decisions or violations to a file: Parquet, JSON lines or CSV
+    Export(export::ExportCommand),
+    Verify(verify::Verify),
+    Anchor(anchor::Anchor),
+    Keygen(anchor::Keygen),
+}
+
+/// Which decisions.
+#[derive(Args)]
+struct Filters {
     /// Not older than this: 30s, 15m, 2h, 7d, or a time such as 2026-03-02T10:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
@@ -63,9 +85,29 @@ pub(crate) struct Audit {
     /// Only where a policy could not be evaluated
     #[arg(long)]
     errors: bool,
-    /// How many at most
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
-    limit: u32,
+}
+
+impl Filters {
+    fn decisions(self, limit: Option<u32>) -> DecisionFilter {
+        DecisionFilter {
+            since: self.since,
+            until: self.until,
+            decision: self.decision.map(|wanted| match wanted {
+                Wanted::Allow => "allow".to_owned(),
+                Wanted::Deny => "deny".to_owned(),
+            }),
+            action: self.action,
+            agent: self.agent,
+            user: self.user,
+            session_id: self.session,
+            run_id: self.run,
+            project_id: self.project,
+            policy: self.policy,
+            reason: self.reason,
+            error_only: self.errors,
+            limit,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -106,31 +148,17 @@ pub(super) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
 }
 
 pub(crate) async fn run(command: Audit, config: &Config, json: bool) -> anyhow::Result<Exit> {
-    match command.part {
-        Some(Part::Verify(command)) => return Box::pin(verify::run(command, config, json)).await,
-        Some(Part::Anchor(_)) => return anchor::anchor(config, json).await,
-        Some(Part::Keygen(command)) => return anchor::keygen(&command, json),
+    match command.command {
+        Some(Command::Export(command)) => return export::run(command, config, json).await,
+        Some(Command::Verify(command)) => {
+            return Box::pin(verify::run(command, config, json)).await;
+        }
+        Some(Command::Anchor(_)) => return anchor::anchor(config, json).await,
+        Some(Command::Keygen(command)) => return anchor::keygen(&command, json),
         None => (),
     }
     let store = Store::connect(&config.clickhouse);
-    let filter = DecisionFilter {
-        since: command.since,
-        until: command.until,
-        decision: command.decision.map(|wanted| match wanted {
-            Wanted::Allow => "allow".to_owned(),
-            Wanted::Deny => "deny".to_owned(),
-        }),
-        action: command.action,
-        agent: command.agent,
-        user: command.user,
-        session_id: command.session,
-        run_id: command.run,
-        project_id: command.project,
-        policy: command.policy,
-        reason: command.reason,
-        error_only: command.errors,
-        limit: Some(command.limit),
-    };
+    let filter = command.filters.decisions(Some(command.limit));
     let decisions = store.recent_decisions(&filter).await?;
     if json {
         print::json(&serde_json::json!({"decisions": decisions}))?;
