@@ -11,8 +11,10 @@ mod remedy;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::live::{AdmittedFolder, admit_folder};
@@ -29,6 +31,9 @@ use super::{RoleContext, bytes};
 use crate::bus::{self, BusError, Connection, Recorder, RecorderSettings, Responder, Subjects};
 use crate::config::Acknowledge;
 use crate::runtime::retry::Retry;
+
+/// How long a worker whose time is over may still take to leave the roll of workers.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The parts of the health that are ready once checks are taken.
 pub const PARTS: [&str; 1] = ["checks"];
@@ -132,10 +137,12 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         patience: config.nats.request_timeout,
     };
     let left = Box::pin(intake.run(&context.stop, config.shutdown.drain)).await;
+    let deadline = left.told + config.shutdown.drain;
     drain(&context, left, &recorder, &[&responding, &recording]).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
-    let _ = tokio::time::timeout(config.nats.request_timeout, reports).await;
+    let farewell = deadline.max(Instant::now() + FAREWELL);
+    let _ = tokio::time::timeout_at(farewell, reports).await;
     Ok(())
 }
 
@@ -214,7 +221,7 @@ async fn drain(
         let _all = in_flight.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
         manager.finished().await;
         while recorder.backlog() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         for connection in connections {
             if let Err(error) = connection.settled(drain).await {
