@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer as NatsConsumer, PriorityPolicy};
+use async_nats::jetstream::consumer::{
+    AckPolicy, Consumer as NatsConsumer, DeliverPolicy, PriorityPolicy,
+};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::Stream as NatsStream;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 pub use acks::{Acks, Ticket};
@@ -53,6 +56,11 @@ pub struct ConsumerSettings {
     pub pull_messages: usize,
     /// Bytes asked for at once; must hold the largest message.
     pub pull_bytes: usize,
+    /// How far back a consumer that is made anew begins; none means with all that the stream has.
+    pub begin: Option<Duration>,
+    /// Whether what was not acknowledged comes again at once when reading begins, with all that was
+    /// delivered after it; else it comes after the wait for its acknowledgement, and alone.
+    pub rewind: bool,
 }
 
 /// A message as the stream delivered it.
@@ -144,8 +152,10 @@ impl Consumer {
         let connects = connects(&self.connection);
         let stream = self.stream().await?;
         let epoch = utc(stream.cached_info().created)?;
+        let mut config = self.config();
+        config.deliver_policy = self.begins(&stream).await?;
         let mut consumer = stream
-            .create_consumer(self.config())
+            .create_consumer(config)
             .await
             .map_err(|error| self.refused(&error.to_string(), false))?;
         self.take_back(&stream, &mut consumer).await;
@@ -215,6 +225,22 @@ impl Consumer {
             .map_err(|error| self.refused(&error.to_string(), true))
     }
 
+    /// Where the consumer begins: for one that is there this can't be changed.
+    async fn begins(&self, stream: &NatsStream) -> Result<DeliverPolicy, BusError> {
+        let Some(ago) = self.settings.begin else { return Ok(DeliverPolicy::All) };
+        match stream.consumer_info(&self.settings.name).await {
+            Ok(info) => Ok(info.config.deliver_policy),
+            Err(error) if matches!(error.kind(), ConsumerInfoErrorKind::NotFound) => {
+                let start = Utc::now() - TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
+                let nanos = i128::from(start.timestamp_micros()) * 1_000;
+                let start_time = async_nats::datetime::from_nanos(nanos)
+                    .map_err(|error| BusError::request("reading a time", &error))?;
+                Ok(DeliverPolicy::ByStartTime { start_time })
+            }
+            Err(error) => Err(self.refused(&error.to_string(), true)),
+        }
+    }
+
     fn refused(&self, reason: &str, transient: bool) -> BusError {
         BusError::Stream {
             stream: self.settings.stream.clone(),
@@ -255,7 +281,8 @@ impl Consumer {
     }
 
     async fn rewind(&self, consumer: &mut NatsConsumer<pull::Config>) {
-        if consumer.cached_info().num_ack_pending > 0
+        if self.settings.rewind
+            && consumer.cached_info().num_ack_pending > 0
             && let Err(error) = consumer.reset(None).await
         {
             // Servers before 2.14 can't: then the messages come after the wait.

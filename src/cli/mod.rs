@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod bench;
+mod chaos;
 mod check;
 mod config;
 mod enforcement;
@@ -16,6 +17,7 @@ mod policy;
 mod print;
 mod request;
 mod serve;
+mod status;
 mod tail;
 mod test;
 mod trace;
@@ -31,6 +33,7 @@ use self::ask::Refusal;
 use self::exit::Exit;
 use crate::bus::BusError;
 use crate::config::{ConfigError, Loaded, LogFormat, Override, Sources, load};
+use crate::roles::alerter::AlerterError;
 use crate::runtime::telemetry;
 use crate::store::StoreError;
 
@@ -72,7 +75,7 @@ struct Global {
 enum Command {
     /// Start everything on this machine: NATS, ClickHouse, worker, sink, console
     Up(up::Up),
-    /// Run worker, sink and console in one process, against configured servers
+    /// Run worker, sink, console and, if it has somebody to tell, alerter in one process
     #[command(after_help = "\
 Examples:
   sluicegate serve
@@ -91,6 +94,13 @@ Examples:
   sluicegate sink
   sluicegate sink --nats-url nats://nats:4222 --clickhouse-url http://clickhouse:8123")]
     Sink,
+    /// Run an alerter: posts violations to Slack and to what takes CloudEvents
+    #[command(after_help = "\
+Examples:
+  SLUICEGATE_ALERTER_SLACK=https://hooks.slack.com/services/... sluicegate alerter
+  sluicegate alerter --set alerter.cloudevents=http://127.0.0.1:9000/events
+  sluicegate alerter --nats-url nats://nats:4222 --set telemetry.listen=127.0.0.1:9091")]
+    Alerter,
     /// Run the console: HTTP with health and metrics
     #[command(after_help = "\
 Examples:
@@ -104,7 +114,7 @@ Examples:
     /// Explain a decision: rules, values, and what would have allowed it
     Explain(explain::Explain),
     /// List recent decisions from ClickHouse
-    Audit(audit::Audit),
+    Audit(Box<audit::Audit>),
     /// Follow decisions and violations as they happen
     Tail(tail::Tail),
     /// Manage policies: list, store, enable, compare, roll back, apply a folder
@@ -122,11 +132,15 @@ Examples:
     Migrate,
     /// Show the merged configuration and where each value came from
     Config(config::ConfigCommand),
+    /// Show how the whole system stands: workers, streams, sinks, tables, and what wants a look
+    Status(status::StatusCommand),
     /// Ask a running process whether it is ready; for health checks of containers
     Health(health::HealthCommand),
     /// Measure speed, beside a baseline from the same run
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Harm a fleet of its own at random, and prove that nothing is lost and nothing doubled
+    Chaos(chaos::Chaos),
 }
 
 /// Runs the program.
@@ -163,11 +177,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         match cli.command {
             Command::Config(command) => config::run(&command, &loaded, json),
             Command::Check(command) => check::run(command, &loaded.config, json).await,
-            Command::Audit(command) => audit::run(command, &loaded.config, json).await,
+            Command::Audit(command) => audit::run(*command, &loaded.config, json).await,
             Command::Tail(command) => tail::run(command, &loaded.config, json).await,
             Command::Test(command) => test::run(command, &loaded.config, json).await,
+            Command::Status(command) => status::run(&command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
+            Command::Chaos(command) => Box::pin(chaos::run(command, &loaded.config, json)).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,
             Command::Enforcement(command) => enforcement::run(command, &loaded.config, json).await,
             Command::Eval(command) => eval::run(command, &loaded.config, json).await,
@@ -177,9 +193,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 logs(&loaded)?;
                 up::run(command, loaded.config).await
             }
-            Command::Serve => served(loaded, &serve::ALL).await,
+            Command::Serve => {
+                let roles = serve::all(&loaded.config);
+                served(loaded, &roles).await
+            }
             Command::Worker => served(loaded, &[serve::Role::Worker]).await,
             Command::Sink => served(loaded, &[serve::Role::Sink]).await,
+            Command::Alerter => served(loaded, &[serve::Role::Alerter]).await,
             Command::Console => served(loaded, &[serve::Role::Console]).await,
         }
     })
@@ -220,6 +240,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return refusal.exit();
     }
     if error.downcast_ref::<ConfigError>().is_some() {
+        return Exit::Config;
+    }
+    if let Some(AlerterError::NoTarget | AlerterError::Url { .. }) = error.downcast_ref() {
         return Exit::Config;
     }
     if let Some(StoreError::Unreachable(_) | StoreError::Timeout { .. }) = error.downcast_ref() {

@@ -150,6 +150,18 @@ metrics! {
     audit_acknowledge: Histogram(histogram) "sluicegate_audit_acknowledge_seconds" Seconds;
     /// Events that wait in memory to be sent again.
     audit_pending: Gauge(gauge) "sluicegate_audit_pending" Count;
+    /// Bytes of the files that hold events which wait to be sent again.
+    audit_spill_bytes: Gauge(gauge) "sluicegate_audit_spill_bytes" Bytes;
+    /// Attempts to keep events in a file that failed: they are in memory alone.
+    audit_spill_failures: Counter(counter) "sluicegate_audit_spill_failures_total" Count;
+    /// Bytes of such files that somebody altered, and which are lost.
+    audit_spill_damaged_bytes: Counter(counter) "sluicegate_audit_spill_damaged_bytes_total" Bytes;
+    /// Kept events that the stream has taken at last.
+    audit_resent: Counter(counter) "sluicegate_audit_resent_total" Count;
+    /// Events that the stream can never take, and which are lost.
+    audit_given_up: Counter(counter) "sluicegate_audit_given_up_total" Count;
+    /// Allowed checks that were denied because their event was not acknowledged in time.
+    audit_denied: Counter(counter) "sluicegate_audit_denied_total" Count;
     /// Events that await the stream's acknowledgement.
     audit_in_flight: Gauge(gauge) "sluicegate_audit_in_flight" Count;
     /// Attempts to publish an event that failed and are repeated.
@@ -190,6 +202,12 @@ metrics! {
     sink_dead_letters: Counter(counter) "sluicegate_sink_dead_letters_total" Count { reason: &str };
     /// Versions of policies, or of the switch for enforcement, that had left the bucket before the sink read them.
     policy_version_gaps: Counter(counter) "sluicegate_policy_version_gaps_total" Count;
+    /// Violations that notifications speak of and that ClickHouse does not have (yet).
+    notifications_unmatched: Gauge(gauge) "sluicegate_notifications_unmatched" Count;
+    /// Attempts to post violations, by channel and outcome.
+    alerter_posts: Counter(counter) "sluicegate_alerter_posts_total" Count { channel: &str, outcome: PostOutcome };
+    /// Violations without a post of their own, told in one that sums them up, by channel and reason.
+    alerter_suppressed: Counter(counter) "sluicegate_alerter_suppressed_total" Count { channel: &str, reason: &str };
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -279,6 +297,17 @@ label! {
         Error = "error",
     }
 }
+label! {
+    /// What became of an attempt to post.
+    PostOutcome {
+        /// It was taken.
+        Ok = "ok",
+        /// It failed and is repeated.
+        Retried = "retried",
+        /// It was refused, or failed for too long: given up.
+        Failed = "failed",
+    }
+}
 
 fn describe() {
     for Metric { name, kind, unit, help } in ALL {
@@ -297,7 +326,17 @@ fn start_at_zero() {
     CheckOutcome::ALL.iter().for_each(|outcome| checks(*outcome).increment(0));
     FailOpenReason::ALL.iter().for_each(|reason| fail_open(*reason).increment(0));
     ReloadResult::ALL.iter().for_each(|result| policy_reloads(*result).increment(0));
-    let more = [audit_publish_failures(), audit_duplicates(), slow_consumer(), requests_dropped()];
+    let more = [
+        audit_publish_failures(),
+        audit_duplicates(),
+        audit_spill_failures(),
+        audit_spill_damaged_bytes(),
+        audit_resent(),
+        audit_given_up(),
+        audit_denied(),
+        slow_consumer(),
+        requests_dropped(),
+    ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
     }
@@ -318,6 +357,7 @@ mod tests {
         audit_acknowledge().record(0.1);
         audit_pending().set(1.0);
         audit_in_flight().increment(1.0);
+        audit_spill_bytes().set(1.0);
         policies_active().set(6.0);
         enforcement_mode("on").set(1.0);
         stream_messages().set(1.0);
@@ -331,6 +371,9 @@ mod tests {
         sink_duplicates("policy_decisions").increment(1);
         sink_dead_letters("unparsable").increment(1);
         policy_version_gaps().increment(1);
+        notifications_unmatched().set(1.0);
+        alerter_posts("slack", PostOutcome::Ok).increment(1);
+        alerter_suppressed("slack", "duplicate").increment(1);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

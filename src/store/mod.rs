@@ -2,26 +2,34 @@
 //! one that knows nothing of NATS: the sink role joins the two.
 
 pub mod bench;
+mod census;
 mod client;
 mod error;
+mod export;
 mod insert;
 mod migrate;
+mod notifications;
 mod query;
 mod retention;
 mod rows;
 mod rules;
+mod size;
 mod statements;
 mod stored;
 mod versions;
 
+pub use census::{Census, CensusDecision, CensusViolation};
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
+pub use export::{Export, ExportFormat, ExportOf, ExportWatch};
 pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
+pub use notifications::{LONGEST_DETAILS, LONGEST_NAME, NotificationRow};
 pub use query::{
     Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
 };
 pub use retention::{RetentionChange, apply_retention};
 pub use rows::{DecisionRow, StoredRow, StreamPosition, Table, VersionOf, ViolationRow};
 pub use rules::{EnforcementRow, RuleRow};
+pub use size::{Disk, TableSize};
 pub use stored::StoredDecision;
 pub use versions::MAX_VERSIONS;

@@ -192,7 +192,7 @@ impl Store {
         self.within_query_timeout("querying the audit", query).await
     }
 
-    fn exact(&self, sql: &str) -> Query {
+    pub(super) fn exact(&self, sql: &str) -> Query {
         // Two copies of a row always lie in the same month.
         self.read(sql).with_setting("do_not_merge_across_partitions_select_final", "1")
     }
@@ -200,7 +200,7 @@ impl Store {
 
 /// Parts of a WHERE clause with the values for their parameters.
 #[derive(Debug, Default)]
-struct Conditions {
+pub(super) struct Conditions {
     parts: Vec<&'static str>,
     texts: Vec<(&'static str, String)>,
     times: Vec<(&'static str, i64)>,
@@ -229,11 +229,11 @@ impl Conditions {
         }
     }
 
-    fn sql(&self) -> String {
+    pub(super) fn sql(&self) -> String {
         if self.parts.is_empty() { "1".to_owned() } else { self.parts.join(" AND ") }
     }
 
-    fn bind(self, mut query: Query) -> Query {
+    pub(super) fn bind(self, mut query: Query) -> Query {
         for (name, text) in self.texts {
             query = query.param(name, text);
         }
@@ -244,7 +244,7 @@ impl Conditions {
     }
 }
 
-fn conditions_of_decisions(filter: &DecisionFilter) -> Conditions {
+pub(super) fn conditions_of_decisions(filter: &DecisionFilter) -> Conditions {
     let mut found = Conditions::default();
     found.since(filter.since);
     found.until(filter.until);
@@ -268,7 +268,7 @@ fn conditions_of_decisions(filter: &DecisionFilter) -> Conditions {
     found
 }
 
-fn conditions_of_violations(filter: &ViolationFilter) -> Conditions {
+pub(super) fn conditions_of_violations(filter: &ViolationFilter) -> Conditions {
     let mut found = Conditions::default();
     found.since(filter.since);
     found.until(filter.until);

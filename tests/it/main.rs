@@ -9,7 +9,9 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod alerter;
 mod bench;
+mod chaos;
 mod cli;
 mod cluster;
 mod config;

@@ -7,6 +7,7 @@ mod intake;
 mod live;
 mod manage;
 mod numbers;
+mod recording;
 mod remedy;
 mod usage;
 
@@ -25,10 +26,11 @@ use self::intake::{Intake, Left, Overload};
 use self::live::LivePolicies;
 use self::manage::Manager;
 use self::numbers::Numbers;
+use self::recording::Checkpoints;
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
-use crate::bus::{self, BusError, Connection, Recorder, RecorderSettings, Responder, Subjects};
+use crate::bus::{self, BusError, Connection, Recorder, Responder, Subjects};
 use crate::config::Acknowledge;
 use crate::runtime::retry::Retry;
 
@@ -85,26 +87,19 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     ensure_streams(&context, &recording, &subjects).await?;
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
+    let numbers = Arc::new(Numbers::begin());
+    let recorder =
+        recording::start(&context, &recording, numbers.run()).map_err(WorkerError::Thread)?;
+    let checkpoints = Checkpoints::new(&context, &subjects, &recorder, &numbers);
     let (policies, bucket, reports) =
-        Box::pin(LivePolicies::start(&context, &recording, &background)).await?;
-
-    let recorder = Recorder::new(
-        &recording,
-        RecorderSettings {
-            timeout: config.audit.acknowledge_timeout,
-            in_flight: config.audit.max_in_flight,
-            backlog: config.audit.retry_queue,
-            backlog_bytes: bytes(config.audit.retry_queue_bytes),
-            retry: context.retry(),
-        },
-        context.health.part("audit"),
-    );
+        Box::pin(LivePolicies::start(&context, &recording, &background, checkpoints.clone()))
+            .await?;
     spawn_until(&background, recorder.clone().work_off());
+    tokio::spawn(checkpoints.clone().tell(background.clone()));
     spawn_until(&background, keep_streams(context.clone(), recording.clone(), recorder.clone()));
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
 
     let largest = recording.max_payload().min(bytes(config.stream.max_message_size));
-    let numbers = Arc::new(Numbers::begin());
     let decider = Decider::new(
         &config,
         &context.name,
@@ -114,7 +109,8 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         numbers,
         largest,
     );
-    let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
+    let pool =
+        Pool::start(&config, Arc::new(decider), recorder.clone()).map_err(WorkerError::Thread)?;
 
     let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());
     let health = context.health.part("checks");
@@ -138,7 +134,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     };
     let left = Box::pin(intake.run(&context.stop, config.shutdown.drain)).await;
     let deadline = left.told + config.shutdown.drain;
-    drain(&context, left, &recorder, &[&responding, &recording]).await;
+    drain(&context, left, &recorder, &checkpoints, &[&responding, &recording]).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
     let farewell = deadline.max(Instant::now() + FAREWELL);
@@ -211,6 +207,7 @@ async fn drain(
     context: &RoleContext,
     left: Left,
     recorder: &Recorder,
+    checkpoints: &Checkpoints,
     connections: &[&Connection],
 ) {
     let all = context.config.audit.max_in_flight;
@@ -220,8 +217,13 @@ async fn drain(
         pool.stop().await;
         let _all = in_flight.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
         manager.finished().await;
-        while recorder.backlog() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        checkpoints.last().await;
+        if !recorder.sent_or_spilled().await {
+            tracing::warn!(
+                events = recorder.backlog(),
+                "events that the stream doesn't take wait in files (setting audit.spill_folder); \
+                 the next worker that uses them sends them"
+            );
         }
         for connection in connections {
             if let Err(error) = connection.settled(drain).await {

@@ -1,8 +1,10 @@
 //! `sluicegate audit`: recent decisions, from ClickHouse.
 
+mod export;
+
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use super::exit::Exit;
@@ -10,14 +12,36 @@ use super::print;
 use crate::config::Config;
 use crate::store::{DecisionFilter, DecisionSummary, MAX_LIMIT, Store};
 
-/// List recent decisions from ClickHouse
+/// List recent decisions from ClickHouse, or export all of them
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   sluicegate audit                                  the newest 20
   sluicegate audit --decision deny --since 1h       denials of the last hour
-  sluicegate audit --session s-1 --limit 1000 --json")]
+  sluicegate audit --session s-1 --limit 1000 --json
+  sluicegate audit export --since 30d --format parquet -o decisions.parquet"
+)]
 pub(crate) struct Audit {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filters: Filters,
+    /// How many at most
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
+    limit: u32,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write decisions or violations to a file: Parquet, JSON lines or CSV
+    Export(export::ExportCommand),
+}
+
+/// Which decisions.
+#[derive(Args)]
+struct Filters {
     /// Not older than this: 30s, 15m, 2h, 7d, or a time such as 2026-03-02T10:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
@@ -54,9 +78,29 @@ pub(crate) struct Audit {
     /// Only where a policy could not be evaluated
     #[arg(long)]
     errors: bool,
-    /// How many at most
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT)))]
-    limit: u32,
+}
+
+impl Filters {
+    fn decisions(self, limit: Option<u32>) -> DecisionFilter {
+        DecisionFilter {
+            since: self.since,
+            until: self.until,
+            decision: self.decision.map(|wanted| match wanted {
+                Wanted::Allow => "allow".to_owned(),
+                Wanted::Deny => "deny".to_owned(),
+            }),
+            action: self.action,
+            agent: self.agent,
+            user: self.user,
+            session_id: self.session,
+            run_id: self.run,
+            project_id: self.project,
+            policy: self.policy,
+            reason: self.reason,
+            error_only: self.errors,
+            limit,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -90,25 +134,11 @@ pub(super) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
 }
 
 pub(crate) async fn run(command: Audit, config: &Config, json: bool) -> anyhow::Result<Exit> {
+    if let Some(Command::Export(command)) = command.command {
+        return export::run(command, config, json).await;
+    }
     let store = Store::connect(&config.clickhouse);
-    let filter = DecisionFilter {
-        since: command.since,
-        until: command.until,
-        decision: command.decision.map(|wanted| match wanted {
-            Wanted::Allow => "allow".to_owned(),
-            Wanted::Deny => "deny".to_owned(),
-        }),
-        action: command.action,
-        agent: command.agent,
-        user: command.user,
-        session_id: command.session,
-        run_id: command.run,
-        project_id: command.project,
-        policy: command.policy,
-        reason: command.reason,
-        error_only: command.errors,
-        limit: Some(command.limit),
-    };
+    let filter = command.filters.decisions(Some(command.limit));
     let decisions = store.recent_decisions(&filter).await?;
     if json {
         print::json(&serde_json::json!({"decisions": decisions}))?;

@@ -1,0 +1,134 @@
+//! `sluicegate audit export`: everything, once, in files of other tools.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use sluicegate::config;
+use sluicegate::store::{DecisionRow, Store, StreamPosition, migrate};
+
+use crate::store::decision;
+use crate::support::servers::{ClickHouse, python};
+use crate::worker::support::Program;
+
+const HOSTILE: &str = "a \"quoted\", 'single'\r\nsecond line\tand\u{0}nul ünïcödé =1+1";
+
+/// A database with so many decisions, one of them denied; each is there twice, as after a repeated
+/// insert.
+async fn filled(rows: u64) -> config::ClickHouse {
+    let config = ClickHouse::shared().config();
+    let store = Store::connect(&config);
+    migrate(&store).await.unwrap();
+    let epoch = "2026-01-01T00:00:00Z".parse().unwrap();
+    let row = |sequence: u64| {
+        let change = json!({
+            "decision": if sequence == 1 { "deny" } else { "allow" },
+            "resource": if sequence == 1 { HOSTILE.to_owned() } else { format!("r-{sequence}") },
+        });
+        DecisionRow::new(decision(&change), StreamPosition { epoch, sequence }).unwrap()
+    };
+    let rows: Vec<DecisionRow> = (1..=rows).map(row).collect();
+    let rows: Vec<&DecisionRow> = rows.iter().collect();
+    store.insert(&rows, "a").await.unwrap();
+    store.insert(&rows, "b").await.unwrap();
+    config
+}
+
+fn export(config: &config::ClickHouse, arguments: &[&str]) -> Program {
+    let database = format!("clickhouse.database={}", config.database);
+    let servers = ["--clickhouse-url", &config.url, "--set", &database];
+    Program::new(&[&["audit", "export"], arguments, &servers].concat())
+}
+
+#[tokio::test]
+async fn every_row_once_in_every_format() {
+    let config = filled(500).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+
+    let (lines, parquet, csv) = (file("d.jsonl"), file("d.parquet"), file("d.csv"));
+    let said = export(&config, &["--format", "jsonl", "-o", &lines, "--json"]).run();
+    assert_eq!(said.code, 0, "{said:?}");
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let text = std::fs::read_to_string(&lines).unwrap();
+    assert_eq!(told["rows"], 500);
+    assert_eq!(told["bytes"], text.len());
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 500);
+    let denied = rows.iter().find(|row| row["decision"] == "deny").unwrap();
+    assert_eq!(denied["resource"], HOSTILE);
+    assert_eq!(denied["timestamp"], "2026-03-04T05:06:07.123456Z");
+    let digest = Command::new("sha256sum").arg(&lines).output().unwrap();
+    assert!(
+        String::from_utf8(digest.stdout).unwrap().starts_with(told["sha256"].as_str().unwrap())
+    );
+
+    for (format, path) in [("parquet", &parquet), ("csv", &csv)] {
+        let said = export(&config, &["--format", format, "-o", path]).run();
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains("500 rows"), "{said:?}");
+    }
+    // Read back by a reader that isn't ours: the standard library's for CSV, the engine's for Parquet.
+    let script = "import csv,sys; rows=list(csv.DictReader(open(sys.argv[1],newline='')));\
+                  print(len(rows), len({r['id'] for r in rows}));\
+                  print(ascii([r['resource'] for r in rows if r['decision']=='deny'][0]))";
+    let read = Command::new(python()).args(["-c", script, &csv]).output().unwrap();
+    let read = String::from_utf8(read.stdout).unwrap();
+    assert!(read.starts_with("500 500\n"), "{read}");
+    assert!(read.contains(r#"second line\tand\x00nul \xfcn\xefc\xf6d\xe9 =1+1"#), "{read}");
+
+    let script = "import sys; from chdb import query; \
+                  print(query(\"SELECT count(), uniqExact(id), countIf(decision='deny'), \
+                  any(toTypeName(id)) FROM file('\" + sys.argv[1] + \"')\"))";
+    let read = Command::new(python()).args(["-c", script, &parquet]).output().unwrap();
+    let read = String::from_utf8_lossy(&read.stdout).into_owned();
+    assert!(read.starts_with("500,500,1,"), "{read}");
+    assert!(read.contains("String"), "{read}");
+}
+
+#[tokio::test]
+async fn filters_standard_output_and_files_that_are_there() {
+    let config = filled(20).await;
+    let said = export(&config, &["--decision", "deny", "--format", "jsonl", "-o", "-"]).run();
+    assert_eq!((said.code, said.out.lines().count()), (0, 1), "{said:?}");
+    let said = export(&config, &["--violations", "--format", "csv", "-o", "-"]).run();
+    assert_eq!((said.code, said.out.lines().count()), (0, 1), "the names of columns: {said:?}");
+    assert!(said.out.contains("\"notified\""), "{said:?}");
+    let said =
+        export(&config, &["--since", "2027-01-01T00:00:00Z", "-f", "jsonl", "-o", "-"]).run();
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there.csv");
+    std::fs::write(&there, "precious").unwrap();
+    let path = there.to_str().unwrap();
+    let said = export(&config, &["--format", "csv", "-o", path]).run();
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("--force"), "{said:?}");
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "precious");
+    let said = export(&config, &["--format", "csv", "-o", path, "--force"]).run();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(std::fs::read_to_string(&there).unwrap().matches("allow").count(), 19);
+
+    let nowhere = folder.path().join("no/such/folder.csv");
+    let said = export(&config, &["--format", "csv", "-o", nowhere.to_str().unwrap()]).run();
+    assert!(said.code == 1 && said.err.contains("no/such/folder.csv"), "{said:?}");
+    // Violations have no action to filter by that decisions have: clap says so.
+    let said = export(&config, &["--violations", "--reason", "x", "-f", "csv", "-o", "-"]).run();
+    assert_eq!(said.code, 64, "{said:?}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "nothing half done is left: {left:?}");
+}
+
+#[tokio::test]
+async fn a_clickhouse_that_is_away_or_breaks_off_leaves_no_file() {
+    let mut config = filled(3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.jsonl");
+    config.database = "no_such_database".into();
+    let said = export(&config, &["--format", "jsonl", "-o", path.to_str().unwrap()]).run();
+    assert_eq!(said.code, 1, "{said:?}");
+    config.url = "http://127.0.0.1:1".into();
+    let said = export(&config, &["--format", "jsonl", "-o", path.to_str().unwrap()]).run();
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(!path.exists());
+}
