@@ -7,6 +7,7 @@ pub mod connection;
 pub mod consumer;
 pub mod deadletter;
 pub mod error;
+pub mod letters;
 pub mod overview;
 pub mod publisher;
 pub mod recorder;
