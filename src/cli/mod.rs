@@ -3,6 +3,7 @@
 mod ask;
 mod audit;
 mod bench;
+mod chaos;
 mod check;
 mod config;
 mod deadletter;
@@ -142,6 +143,8 @@ Examples:
     /// Measure speed, beside a baseline from the same run
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Harm a fleet of its own at random, and prove that nothing is lost and nothing doubled
+    Chaos(chaos::Chaos),
 }
 
 /// Runs the program.
@@ -185,6 +188,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Status(command) => status::run(&command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
+            Command::Chaos(command) => Box::pin(chaos::run(command, &loaded.config, json)).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,
             Command::Enforcement(command) => enforcement::run(command, &loaded.config, json).await,
             Command::Eval(command) => eval::run(command, &loaded.config, json).await,

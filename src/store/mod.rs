@@ -2,6 +2,7 @@
 //! one that knows nothing of NATS: the sink role joins the two.
 
 pub mod bench;
+mod census;
 mod client;
 mod error;
 mod export;
@@ -17,6 +18,7 @@ mod statements;
 mod stored;
 mod versions;
 
+pub use census::{Census, CensusDecision, CensusViolation};
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
 pub use export::{Export, ExportFormat, ExportOf, ExportWatch};

@@ -11,7 +11,9 @@
 
 mod alerter;
 mod bench;
+mod chaos;
 mod cli;
+mod cluster;
 mod config;
 mod deploy;
 mod docs;

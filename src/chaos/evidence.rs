@@ -1,0 +1,69 @@
+//! What there is after a run: in ClickHouse, in the stream, with a subscriber.
+
+use uuid::Uuid;
+
+use super::error::ChaosError;
+use super::subscriber::Received;
+use crate::bus::overview::overview;
+use crate::bus::replay::replay;
+use crate::bus::{Connection, Subjects};
+use crate::config::Config;
+use crate::contract::{DecisionEvent, ViolationEvent};
+use crate::store::{Census, Store};
+
+/// What there is after a run.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// The rows.
+    pub rows: Census,
+    /// The events in the stream.
+    pub stream: Events,
+    /// What a durable subscriber was given.
+    pub received: Received,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+/// The events in the stream, each with its sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Decisions.
+    pub decisions: Vec<(Uuid, u64)>,
+    /// Violations.
+    pub violations: Vec<(Uuid, u64)>,
+    /// Messages that can't be read.
+    pub unreadable: u64,
+}
+
+/// Reads the rows and the stream.
+///
+/// # Errors
+/// When ClickHouse or NATS don't answer.
+pub async fn gather(
+    connection: &Connection,
+    config: &Config,
+    received: Received,
+) -> Result<Evidence, ChaosError> {
+    let rows = Store::connect(&config.clickhouse).census().await?;
+    let subjects = Subjects::new(&config.nats.subject_prefix);
+    let silence = config.nats.request_timeout.saturating_mul(5);
+    let stream = &config.stream.name;
+    let mut events = Events::default();
+    replay(connection, stream, &subjects.decisions(), silence, |message| {
+        match serde_json::from_slice::<DecisionEvent>(&message.payload) {
+            Ok(event) => events.decisions.push((event.id, message.sequence)),
+            Err(_) => events.unreadable += 1,
+        }
+    })
+    .await?;
+    replay(connection, stream, &subjects.violations(), silence, |message| {
+        match serde_json::from_slice::<ViolationEvent>(&message.payload) {
+            Ok(event) => events.violations.push((event.id, message.sequence)),
+            Err(_) => events.unreadable += 1,
+        }
+    })
+    .await?;
+    let letters = overview(connection, &config.stream.dead_letter_name, silence).await?;
+    let dead_letters = letters.map_or(0, |letters| letters.messages);
+    Ok(Evidence { rows, stream: events, received, dead_letters })
+}
