@@ -1,6 +1,8 @@
 //! `sluicegate bench`: speed, beside a baseline that is taken in the same run on the same machine,
 //! so that what is compared is the ratio.
 
+mod audit;
+mod audit_report;
 mod check;
 mod check_report;
 mod events;
@@ -26,6 +28,7 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    Audit(audit::AuditBench),
     Check(check::CheckBench),
     Reload(reload::ReloadBench),
     Scopes(scopes::ScopesBench),
@@ -34,6 +37,7 @@ pub(crate) enum Bench {
 
 pub(crate) async fn run(command: Bench, config: &Config, json: bool) -> anyhow::Result<Exit> {
     match command {
+        Bench::Audit(command) => audit::run(command, config, json).await,
         Bench::Check(command) => check::run(command, config, json).await,
         Bench::Reload(command) => reload::run(command, config, json).await,
         Bench::Scopes(command) => scopes::run(command, config, json).await,

@@ -488,7 +488,7 @@ impl Default for Retention {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alerter {
-    /// Durable name of the alerter's consumer: several alerters of one name share the work.
+    /// What the durable names of the alerter's consumers begin with, one for each URL: several alerters of one name share the work.
     pub consumer: String,
     /// Severities that are posted.
     pub severities: Vec<String>,
@@ -502,7 +502,7 @@ pub struct Alerter {
     /// How long a post is tried again before the violation is reported as not notified.
     #[serde(with = "humantime_serde")]
     pub give_up: Duration,
-    /// Violations that may be worked on at once.
+    /// Posts that may be under way at once to one URL.
     pub max_in_flight: usize,
     /// Time in which equal violations (same policy, subject, action, resource, reasons) are posted once.
     #[serde(with = "humantime_serde")]

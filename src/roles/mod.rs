@@ -9,8 +9,10 @@ use crate::config::{Backoff, Config};
 use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
+pub mod alerter;
 pub mod console;
 pub mod export;
+mod in_flight;
 pub mod policies_diff;
 pub mod policies_folder;
 pub mod sink;

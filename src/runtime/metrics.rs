@@ -188,6 +188,12 @@ metrics! {
     sink_dead_letters: Counter(counter) "sluicegate_sink_dead_letters_total" Count { reason: &str };
     /// Versions of policies, or of the switch for enforcement, that had left the bucket before the sink read them.
     policy_version_gaps: Counter(counter) "sluicegate_policy_version_gaps_total" Count;
+    /// Violations that notifications speak of and that ClickHouse does not have (yet).
+    notifications_unmatched: Gauge(gauge) "sluicegate_notifications_unmatched" Count;
+    /// Attempts to post violations, by channel and outcome.
+    alerter_posts: Counter(counter) "sluicegate_alerter_posts_total" Count { channel: &str, outcome: PostOutcome };
+    /// Violations without a post of their own, told in one that sums them up, by channel and reason.
+    alerter_suppressed: Counter(counter) "sluicegate_alerter_suppressed_total" Count { channel: &str, reason: &str };
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -277,6 +283,17 @@ label! {
         Error = "error",
     }
 }
+label! {
+    /// What became of an attempt to post.
+    PostOutcome {
+        /// It was taken.
+        Ok = "ok",
+        /// It failed and is repeated.
+        Retried = "retried",
+        /// It was refused, or failed for too long: given up.
+        Failed = "failed",
+    }
+}
 
 fn describe() {
     for Metric { name, kind, unit, help } in ALL {
@@ -329,6 +346,9 @@ mod tests {
         sink_duplicates("policy_decisions").increment(1);
         sink_dead_letters("unparsable").increment(1);
         policy_version_gaps().increment(1);
+        notifications_unmatched().set(1.0);
+        alerter_posts("slack", PostOutcome::Ok).increment(1);
+        alerter_suppressed("slack", "duplicate").increment(1);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

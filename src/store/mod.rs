@@ -8,6 +8,7 @@ mod error;
 mod export;
 mod insert;
 mod migrate;
+mod notifications;
 mod query;
 mod retention;
 mod rows;
@@ -22,6 +23,7 @@ pub use client::Store;
 pub use error::{ErrorClass, StoreError};
 pub use export::{Export, ExportFormat, ExportOf, ExportWatch};
 pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
+pub use notifications::{LONGEST_DETAILS, LONGEST_NAME, NotificationRow};
 pub use query::{
     Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
 };

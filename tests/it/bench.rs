@@ -261,7 +261,11 @@ async fn the_sink_is_measured_beside_the_engine() {
         run(bench_sink(&nats.url(), &clickhouse.url(), folder.path()).args(arguments))
     };
     let report =
-        printed(&bench(&["--rows", "2500", "--batch-rows", "500", "--rounds", "2", "--json"]));
+        printed(&bench(&["--rows", "2500", "--batch-rows", "500", "--steady", "1500", "--json"]));
+    let steady = &report["steady"];
+    assert_eq!((number(&steady["rows"]), number(&steady["unique_ids"])), (1_500, 1_500));
+    assert!(same(real(&steady["rate"]), 1_500.0 / real(&steady["seconds"])), "{report}");
+    assert!(real(&steady["published_rate"]) > 0.0 && number(&steady["behind"]) <= 1_500);
     assert_eq!(report["bench"], "sink");
     assert_eq!(report["complete"], true, "{report}");
     assert_eq!(report["interrupted"], false);
@@ -289,7 +293,7 @@ async fn the_sink_is_measured_beside_the_engine() {
         assert!(rounds.iter().all(|round| number(&round[way]["file_bytes"]) > 100_000));
     }
 
-    let shown = bench(&["--rows", "100", "--rounds", "1"]);
+    let shown = bench(&["--rows", "100", "--rounds", "1", "--steady", "0"]);
     assert!(shown.status.success(), "{shown:?}");
     for word in ["rows/s", "ratio", "complete", "Native"] {
         assert!(said(&shown).contains(word), "{word}: {shown:?}");

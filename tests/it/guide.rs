@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::store::outside;
 use crate::support::documents::{Block, blocks, code_spans, document, fences};
 use crate::support::servers::{ClickHouse, NatsServer, PATIENCE, free_port, poll};
 use crate::worker::support::fleet::shipped_policies;
@@ -213,7 +214,7 @@ fn the_first_steps_of_the_readme() {
 /// With the permissions that docs/security.md shows, everyone can do what they are there for.
 #[test]
 fn the_permissions_of_the_security_page_suffice() {
-    let users = ["planner", "operator", "worker", "sink", "pager"];
+    let users = ["planner", "operator", "worker", "sink", "alerter", "pager"];
     let page = document("docs/security.md");
     let texts = fences(&page, "text");
     let accounts = texts.iter().find(|text| text.starts_with("accounts")).unwrap();
@@ -233,6 +234,9 @@ fn the_permissions_of_the_security_page_suffice() {
     };
     let _worker = Running::worker(program("worker", &["worker"]));
     let _sink = program("sink", &["sink"]).start();
+    let alerter = program("alerter", &["alerter"]);
+    let nobody = alerter.env("SLUICEGATE_ALERTER_SLACK", "http://127.0.0.1:1/x");
+    let _alerter = nobody.env("SLUICEGATE_ALERTER_GIVE_UP", "1ms").start();
     let enable = ["policy", "enable", "data_privacy", "--wait"];
     let said = program("operator", &enable).run().ended_with(0);
     assert!(said.out.contains("in force on 1 worker"), "{said:?}");
@@ -244,6 +248,13 @@ fn the_permissions_of_the_security_page_suffice() {
     poll("the decision is in ClickHouse", || {
         let said = program("sink", &["audit", "--agent", "planner"]).run();
         said.out.contains("sensitive_file_access").then_some(())
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    poll("that nobody could be told is in ClickHouse", || {
+        let sql = "SELECT count() FROM violations WHERE version > 0 AND NOT notified";
+        let count = outside(&clickhouse);
+        let count = count.query_raw(sql).fetch_one::<u64>();
+        runtime.block_on(count).is_ok_and(|count| count > 0).then_some(())
     });
 }
 

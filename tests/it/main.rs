@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod alerter;
 mod bench;
 mod chaos;
 mod cli;

@@ -4,9 +4,11 @@
 mod chaos;
 mod deaths;
 mod flow;
+mod notifications;
 mod poison;
 mod processes;
 mod proxy;
+mod replay;
 mod rules;
 mod sharing;
 
@@ -38,11 +40,11 @@ use crate::support::servers::{ClickHouse, NatsServer};
 
 /// A NATS of its own, a database of its own.
 pub(crate) struct Rig {
-    nats: NatsServer,
-    config: Config,
+    pub(crate) nats: NatsServer,
+    pub(crate) config: Config,
     clickhouse: Client,
-    jetstream: jetstream::Context,
-    subjects: Subjects,
+    pub(crate) jetstream: jetstream::Context,
+    pub(crate) subjects: Subjects,
 }
 
 /// A sink that runs in this process.

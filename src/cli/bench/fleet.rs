@@ -107,6 +107,8 @@ impl Fleet {
         let room = bytes.saturating_mul(u64::try_from(values)?).saturating_mul(2);
         config.policies.max_bytes = ByteSize::b(room) + ByteSize::mib(16);
         config.enforcement.enabled = true;
+        // What is measured is gone at the end: nothing of it is worth a file.
+        config.audit.spill_folder = std::path::PathBuf::new();
         // Searching what would have been allowed takes longer than the decision, whatever is stored.
         config.worker.remedies_per_second = 0;
         for name in [&config.policies.bucket, &config.policies.workers_bucket] {

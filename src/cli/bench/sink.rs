@@ -7,7 +7,6 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use bytesize::ByteSize;
 use clap::Args;
-use indicatif::ProgressBar;
 
 use super::events::Events;
 use super::figures::{per_second, real};
@@ -27,12 +26,14 @@ use crate::store::bench::DATABASE_PREFIX;
 
 /// Events that await their acknowledgement at once while the backlog is made.
 const PUBLISHED_AT_ONCE: u64 = 1_000;
+
 /// How fast the sink fills ClickHouse, beside the engine's own ingest of the same rows
 ///
 /// Publishes decisions to a stream of its own, lets the sink of this program carry them to a database
 /// of its own, and then gives the engine the very same rows as one file: in its own format (Native),
-/// the fastest it can read, and as lines of JSON. Stream and databases are removed at the end, also
-/// after an error or Ctrl-C; their names begin with `bench-` and `bench_`.
+/// the fastest it can read, and as lines of JSON. At last it publishes more, as fast as the stream
+/// takes them, while the sink carries them. Streams and databases are removed at the end, also after
+/// an error or Ctrl-C; their names begin with `bench-` and `bench_`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -46,6 +47,9 @@ pub(crate) struct SinkBench {
     /// Rows at which the sink inserts a batch [default: setting sink.batch_rows]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch_rows: Option<u32>,
+    /// Events that are stored while they are published, after the backlog; 0 for none
+    #[arg(long, default_value_t = 100_000, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(0..=20_000_000))]
+    steady: u64,
     /// How often sink and engine take turns
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=20))]
     rounds: u8,
@@ -93,7 +97,8 @@ fn config_of(
     config.stream.dead_letter_name = format!("{STREAM_PREFIX}{name}-deadletter");
     // A bucket that isn't there: the sink must leave no consumer at the real one.
     config.policies.bucket = format!("{STREAM_PREFIX}{name}-policies");
-    config.stream.max_bytes = ByteSize::b(event.saturating_mul(command.rows) + (8 << 20));
+    let most = command.rows.max(command.steady);
+    config.stream.max_bytes = ByteSize::b(event.saturating_mul(most) + (8 << 20));
     config.stream.dead_letter_max_bytes = ByteSize::mib(8);
     config.clickhouse.database = format!("{DATABASE_PREFIX}{name}");
     if let Some(rows) = command.batch_rows {
@@ -114,7 +119,8 @@ async fn measure(
     let subjects = Subjects::new(&bench.config.nats.subject_prefix);
     bus::stream::ensure(connection, &bench.config.stream, &subjects).await?;
     progress.set_message("publishing the backlog");
-    let publishing = publish(events, command.rows, connection, &subjects, bench, &progress);
+    let publishing =
+        publish(events, command.rows, connection, &bench.config, |n| progress.set_position(n));
     let stop = bench.stop.clone();
     let Some(published) = stop.run_until_cancelled(publishing).await else { return Ok(None) };
     let published = published?;
@@ -127,22 +133,27 @@ async fn measure(
             None => break,
         }
     }
+    let mut steady = None;
+    if rounds.len() == usize::from(command.rounds) && command.steady > 0 {
+        progress.set_message("publishing and storing");
+        steady = Box::pin(bench.steady(connection, command.steady, &progress)).await?;
+    }
     progress.finish_and_clear();
+    let wanted = (command.rounds, command.steady > 0);
     Ok((!rounds.is_empty()).then(|| {
-        Report::new(engine.to_owned(), &bench.config.sink, published, rounds, command.rounds)
+        Report::new(engine.to_owned(), &bench.config.sink, published, rounds, steady, wanted)
     }))
 }
 
 /// Fills the stream, by the way that workers record.
-async fn publish(
+pub(super) async fn publish(
     events: &Events,
     rows: u64,
     connection: &Connection,
-    subjects: &Subjects,
-    bench: &Bench,
-    progress: &ProgressBar,
+    config: &Config,
+    mut tell: impl FnMut(u64),
 ) -> anyhow::Result<Published> {
-    let config = &bench.config;
+    let subjects = Subjects::new(&config.nats.subject_prefix);
     let recorder = Recorder::new(
         connection,
         RecorderSettings {
@@ -175,7 +186,7 @@ async fn publish(
             bail!("the stream {} did not acknowledge the backlog", config.stream.name);
         }
         number = until;
-        progress.set_position(number);
+        tell(number);
     }
     let seconds = start.elapsed().as_secs_f64();
     Ok(Published {
@@ -189,8 +200,10 @@ async fn publish(
 /// Removes all that the run made, as far as the servers let it.
 async fn remove(connection: &Connection, bench: &Bench) -> anyhow::Result<()> {
     let mut left = Vec::new();
-    if let Err(error) = remove_streams(connection, &bench.config.stream).await {
-        left.push(format!("stream {}: {error}", bench.config.stream.name));
+    for stream in [&bench.config.stream, &bench.steady_config().stream] {
+        if let Err(error) = remove_streams(connection, stream).await {
+            left.push(format!("stream {}: {error}", stream.name));
+        }
     }
     for store in bench.databases() {
         if let Err(error) = store.drop_bench_database().await {

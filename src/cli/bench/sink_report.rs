@@ -26,6 +26,8 @@ pub(super) struct Report {
     /// The sink against the engine's own ingest.
     ratio: Ratios,
     rounds: Vec<Round>,
+    /// None where it was not asked for, or interrupted.
+    steady: Option<Steady>,
 }
 
 /// How the backlog was made.
@@ -69,6 +71,23 @@ pub(super) struct Ingest {
     pub(super) rate: f64,
 }
 
+/// Storing what is published meanwhile.
+#[derive(Serialize)]
+pub(super) struct Steady {
+    /// Events published.
+    #[serde(skip)]
+    pub(super) wanted: u64,
+    pub(super) rows: u64,
+    pub(super) unique_ids: u64,
+    /// From the first event to the last row in the table.
+    pub(super) seconds: f64,
+    pub(super) rate: f64,
+    /// How fast the events came.
+    pub(super) published_rate: f64,
+    /// Rows that were not stored yet when the last event was published.
+    pub(super) behind: u64,
+}
+
 #[derive(Serialize)]
 struct Rates {
     /// From the start of the sink to the last row.
@@ -91,7 +110,8 @@ impl Report {
         sink: &Sink,
         published: Published,
         rounds: Vec<Round>,
-        wanted: u8,
+        steady: Option<Steady>,
+        (wanted, wants_steady): (u8, bool),
     ) -> Self {
         let rows = published.rows;
         let over = |seconds: fn(&Round) -> f64| {
@@ -100,27 +120,28 @@ impl Report {
         };
         let rate = Rates {
             sink: over(|round| round.sink.seconds),
-            sink_steady: steady(rows, &rounds),
+            sink_steady: after_first(rows, &rounds),
             native: over(|round| round.native.seconds),
             json_lines: over(|round| round.json_lines.seconds),
         };
-        let complete = rounds.iter().all(|round| {
-            let Round { sink, native, json_lines } = round;
-            [
-                (sink.rows, sink.unique_ids),
-                (native.rows, native.unique_ids),
-                (json_lines.rows, json_lines.unique_ids),
-            ]
-            .iter()
-            .all(|counted| *counted == (rows, rows))
-        });
+        let complete =
+            rounds.iter().all(|round| {
+                let Round { sink, native, json_lines } = round;
+                [
+                    (sink.rows, sink.unique_ids),
+                    (native.rows, native.unique_ids),
+                    (json_lines.rows, json_lines.unique_ids),
+                ]
+                .iter()
+                .all(|counted| *counted == (rows, rows))
+            }) && steady.as_ref().is_none_or(|s| (s.rows, s.unique_ids) == (s.wanted, s.wanted));
         Self {
             rows,
             engine,
             batch_rows: sink.batch_rows,
             batch_bytes: sink.batch_bytes.as_u64(),
             cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-            interrupted: rounds.len() < usize::from(wanted),
+            interrupted: rounds.len() < usize::from(wanted) || wants_steady != steady.is_some(),
             complete,
             published,
             ratio: Ratios {
@@ -129,6 +150,7 @@ impl Report {
             },
             rate,
             rounds,
+            steady,
         }
     }
 
@@ -189,11 +211,23 @@ impl Report {
         }
         add("engine, Native file", native, self.ratio.native, each(|r| r.native.rate));
         add("engine, JSON lines", json_lines, self.ratio.json_lines, each(|r| r.json_lines.rate));
+        if let Some(steady) = &self.steady {
+            let what = format!(
+                "{} events came at {}/s; {} were not stored yet when the last came",
+                show::count(steady.wanted),
+                show::rate(steady.published_rate),
+                show::count(steady.behind)
+            );
+            add("sink, while events come", steady.rate, None, what);
+        }
         table
     }
 
     fn show_differences(&self) {
         print::line(styled(BAD, "the tables differ from the backlog:"));
+        if let Some(Steady { rows, unique_ids, .. }) = &self.steady {
+            print::line(format!("  while events came: {rows} rows, {unique_ids} different ids"));
+        }
         for (number, round) in self.rounds.iter().enumerate() {
             for (what, rows, ids) in [
                 ("sink", round.sink.rows, round.sink.unique_ids),
@@ -208,7 +242,7 @@ impl Report {
 }
 
 /// The rate of all rounds from their first rows on.
-fn steady(rows: u64, rounds: &[Round]) -> Option<f64> {
+fn after_first(rows: u64, rounds: &[Round]) -> Option<f64> {
     let stored: u64 = rounds.iter().map(|round| rows - round.sink.first_rows).sum();
     let seconds: f64 =
         rounds.iter().map(|round| round.sink.seconds - round.sink.first_seconds).sum();

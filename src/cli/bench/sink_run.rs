@@ -10,8 +10,11 @@ use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::events::Events;
 use super::figures::per_second;
-use super::sink_report::{Drain, Ingest, Round};
+use super::sink::publish;
+use super::sink_report::{Drain, Ingest, Round, Steady};
+use crate::bus::{self, Connection, Subjects};
 use crate::config::Config;
 use crate::roles::sink::{self, SinkError};
 use crate::roles::{RoleContext, instance_name};
@@ -81,6 +84,68 @@ impl Bench {
         stop.run_until_cancelled(compare).await.transpose()
     }
 
+    /// What the steady turn uses instead.
+    pub(super) fn steady_config(&self) -> Config {
+        let mut config = self.config.clone();
+        config.nats.subject_prefix.push_str("-steady");
+        config.stream.name.push_str("-steady");
+        config.stream.dead_letter_name.push_str("-steady");
+        config.policies.bucket.push_str("-steady");
+        config.clickhouse.database.push_str("_steady");
+        config.sink.consumer.clone_from(&config.stream.name);
+        config
+    }
+
+    /// Publishes as fast as the stream takes it while the sink stores. None where it was interrupted.
+    pub(super) async fn steady(
+        &mut self,
+        connection: &Connection,
+        rows: u64,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<Option<Steady>> {
+        let config = self.steady_config();
+        let store = Store::connect(&config.clickhouse);
+        self.made.push(store.clone());
+        migrate(&store).await?;
+        let subjects = Subjects::new(&config.nats.subject_prefix);
+        bus::stream::ensure(connection, &config.stream, &subjects).await?;
+        let (mut sink, health, role_stop) = start_sink(config.clone());
+        let deadline = config.shutdown.drain;
+        let events = Events::ending_now(rows);
+        let start = Instant::now();
+        let both = async {
+            let watching = watch(&store, rows, start, &health, progress);
+            let publishing = async {
+                let published = publish(&events, rows, connection, &config, |_| ()).await?;
+                let stored = store.stored_decisions().await?;
+                anyhow::Ok((published, rows.saturating_sub(stored)))
+            };
+            tokio::try_join!(watching, publishing)
+        };
+        let done = tokio::select! {
+            ended = &mut sink => return Err(ended_early(ended?)),
+            done = both => Some(done?),
+            () = self.stop.cancelled() => None,
+        };
+        role_stop.cancel();
+        // What counts is stored; a sink that doesn't leave in time is cut off.
+        if let Ok(ended) = tokio::time::timeout(deadline, sink).await {
+            ended?.context("the sink, when told to stop")?;
+        }
+        let Some((watched, (published, behind))) = done else { return Ok(None) };
+        let tally = store.tally_decisions().await?;
+        self.drop_last().await?;
+        Ok(Some(Steady {
+            wanted: rows,
+            rows: tally.rows,
+            unique_ids: tally.unique_ids,
+            seconds: watched.seconds,
+            rate: per_second(rows, watched.seconds),
+            published_rate: published.rate,
+            behind,
+        }))
+    }
+
     /// The sink as it runs in production, until the table has all rows.
     async fn drain(
         &mut self,
@@ -90,17 +155,9 @@ impl Bench {
         let store = Store::connect(&config.clickhouse);
         self.made.push(store.clone());
         migrate(&store).await?;
-        let health = Health::default();
-        let role_stop = CancellationToken::new();
         let deadline = config.shutdown.drain;
-        let context = RoleContext {
-            name: format!("{}-bench", instance_name(&config)),
-            config: Arc::new(config),
-            health: health.clone(),
-            stop: role_stop.clone(),
-        };
         let start = Instant::now();
-        let mut sink = AbortOnDropHandle::new(tokio::spawn(sink::run(context)));
+        let (mut sink, health, role_stop) = start_sink(config);
         let watched = tokio::select! {
             ended = &mut sink => return Err(ended_early(ended?)),
             watched = watch(&store, self.rows, start, &health, progress) => Some(watched?),
@@ -178,6 +235,20 @@ impl Bench {
             RowFormat::JsonLines => "rows.jsonl",
         })
     }
+}
+
+/// Starts the sink as it runs in production.
+fn start_sink(
+    config: Config,
+) -> (AbortOnDropHandle<Result<(), SinkError>>, Health, CancellationToken) {
+    let (health, stop) = (Health::default(), CancellationToken::new());
+    let context = RoleContext {
+        name: format!("{}-bench", instance_name(&config)),
+        config: Arc::new(config),
+        health: health.clone(),
+        stop: stop.clone(),
+    };
+    (AbortOnDropHandle::new(tokio::spawn(sink::run(context))), health, stop)
 }
 
 /// When rows arrived.

@@ -14,11 +14,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::batch::{Batch, Item, Source};
 use super::desk::Desk;
-use super::in_flight::InFlight;
 use super::line::{Line, Origin};
 use crate::bus::consumer::{Consumer, Delivered, Delivery, Session};
 use crate::bus::{self, BusError, Connection, Subjects};
 use crate::roles::RoleContext;
+use crate::roles::in_flight::InFlight;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics;
 use crate::runtime::retry::Retry;

@@ -10,12 +10,12 @@ mod batch;
 mod collect;
 mod desk;
 mod gaps;
-mod in_flight;
 mod insert;
 mod line;
 mod observe;
 mod prepare;
 mod rules;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,20 +30,23 @@ pub use observe::{Nobody, Observer};
 use self::collect::{Collector, Limits, Pending};
 use self::desk::{Clerk, Desk};
 use self::gaps::Suspects;
-use self::in_flight::InFlight;
 use self::insert::{Inserter, Marks, Settings};
 use self::line::{Line, Origin};
+use self::told::Told;
 use super::RoleContext;
+use super::in_flight::InFlight;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Subjects};
 use crate::config::Config;
 use crate::runtime::metrics;
-use crate::store::{DecisionRow, EnforcementRow, RuleRow, Store, StoreError, ViolationRow};
+use crate::store::{
+    DecisionRow, EnforcementRow, NotificationRow, RuleRow, Store, StoreError, ViolationRow,
+};
 
 /// The parts of the health that are ready once the stream is read, or another sink reads it.
-pub const PARTS: [&str; 4] =
-    ["sink-decisions", "sink-violations", "sink-rules", "sink-enforcement"];
+pub const PARTS: [&str; 5] =
+    ["sink-decisions", "sink-violations", "sink-notifications", "sink-rules", "sink-enforcement"];
 
 /// How often the state of the stream is asked for.
 const STREAM_STATE: Duration = Duration::from_secs(5);
@@ -116,6 +119,7 @@ pub async fn run_observed(
     let parts = Parts { context: context.clone(), connection, store, observer };
     lines.spawn(parts.clone().line::<DecisionRow>());
     lines.spawn(parts.clone().line::<ViolationRow>());
+    lines.spawn(parts.clone().line::<NotificationRow>());
     lines.spawn(parts.clone().line::<RuleRow>());
     lines.spawn(parts.line::<EnforcementRow>());
     let ended = async {
@@ -209,6 +213,7 @@ impl Parts {
             refused_in_a_row: 0,
             settled: seen_settled,
             suspects: Suspects::default(),
+            told: Told::new(config.stream.max_age),
         };
         let collector = Collector {
             connection,
@@ -257,6 +262,8 @@ fn consumer_settings(
         pull_messages: config.sink.batch_rows.min(config.nats.subscription_capacity / 4).max(1),
         // A message that doesn't fit is never delivered.
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
+        begin: None,
+        rewind: true,
     }
 }
 

@@ -177,3 +177,34 @@ fn what_cannot_be_measured_is_told() {
     let nobody = run(command.args(["bench", "reload", "--nats-url", &url]));
     assert_eq!(nobody.status.code(), Some(4), "{nobody:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_recording_costs_is_measured_beside_not_recording() {
+    let bench = Bench::start();
+    let fast = ["audit", "--duration", "200ms", "--warmup", "0s", "--rounds", "2"];
+    let report = printed(&run(bench.command(&fast).args(["--concurrency", "1,4", "--json"])));
+    assert_eq!((&report["bench"], &report["interrupted"]), (&"audit".into(), &false.into()));
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        let sides = run["sides"].as_array().unwrap();
+        let names: Vec<&str> = sides.iter().map(|side| side["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["before_reply", "after_reply", "off", "echo"]);
+        for side in sides {
+            ladder(&side["speed"]["latency_us"]);
+            let rate = real(&side["speed"]["rate"]);
+            assert!(same(real(&side["of_off"]["rate"]), rate / real(&sides[2]["speed"]["rate"])));
+        }
+        // Each worker does what its setting says, and says so in its replies.
+        let answered = |at: usize| number(&sides[at]["speed"]["checks"]);
+        let outcome = |at: usize, name: &str| number(&sides[at]["outcomes"][name]);
+        assert_eq!(outcome(0, "recorded"), answered(0), "{run}");
+        assert_eq!(outcome(1, "pending"), answered(1), "{run}");
+        assert_eq!(outcome(2, "unrecorded"), answered(2), "{run}");
+    }
+    assert_eq!(bench.streams().await, Vec::<String>::new());
+    let shown = run(&mut bench.command(&fast));
+    for words in ["before_reply", "after_reply", "off", "echo", "p99 of off"] {
+        assert!(said(&shown).contains(words), "{words}: {}", said(&shown));
+    }
+}
