@@ -14,6 +14,8 @@ pub mod recorder;
 pub mod replay;
 pub mod responder;
 pub mod roll;
+mod service;
+pub mod spill;
 pub mod stream;
 pub mod subjects;
 
@@ -24,4 +26,5 @@ pub use publisher::Publisher;
 pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
 pub use responder::{Incoming, Kind, Responder};
 pub use roll::Roll;
+pub use spill::SpillSettings;
 pub use subjects::Subjects;

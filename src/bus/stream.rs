@@ -74,6 +74,24 @@ pub(super) fn refused(
             );
             BusError::Stream { stream, reason, transient: true }
         }
+        Kind::JetStream(server)
+            if server.error_code() == ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED =>
+        {
+            let reason = format!(
+                "{server}: {} is a single server, which keeps one copy; connect to a NATS cluster, \
+                 or set stream.replicas = 1",
+                connection.url
+            );
+            BusError::Stream { stream, reason, transient: false }
+        }
+        Kind::JetStream(server) if server.error_code() == ErrorCode::CLUSTER_NO_PEERS => {
+            let reason = format!(
+                "{server}: the NATS cluster has fewer servers that can hold the stream than \
+                 stream.replicas; start the missing ones, make room on their disks, or lower the \
+                 setting"
+            );
+            BusError::Stream { stream, reason, transient: true }
+        }
         Kind::JetStream(server) => BusError::Stream {
             stream,
             transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE

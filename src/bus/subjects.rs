@@ -170,6 +170,13 @@ impl Subjects {
     }
 }
 
+/// Where a NATS micro service is asked something: all services, those of a name, one instance.
+/// Format: NATS ADR-32.
+#[must_use]
+pub fn service_verb(verb: &str, name: &str, id: &str) -> [String; 3] {
+    [format!("$SRV.{verb}"), format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.{id}")]
+}
+
 /// The stream of a key-value bucket.
 #[must_use]
 pub fn bucket_stream(bucket: &str) -> String {

@@ -93,7 +93,10 @@ pub struct Nats {
     /// How long one request to the JetStream API may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
-    /// Messages that may wait in the client for one subscription before the client drops (and counts) them.
+    /// How often the client asks a server that says nothing whether it is still there; after three without an answer it looks for another.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// Messages that may wait in the client for one subscription before the client drops (and counts) them; times `worker.max_request_bytes` it is the memory that a flood may take.
     pub subscription_capacity: usize,
 }
 
@@ -112,7 +115,8 @@ impl Default for Nats {
             root_certificates: PathBuf::new(),
             connection_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
-            subscription_capacity: 65_536,
+            ping_interval: Duration::from_secs(5),
+            subscription_capacity: 16_384,
         }
     }
 }

@@ -150,6 +150,18 @@ metrics! {
     audit_acknowledge: Histogram(histogram) "sluicegate_audit_acknowledge_seconds" Seconds;
     /// Events that wait in memory to be sent again.
     audit_pending: Gauge(gauge) "sluicegate_audit_pending" Count;
+    /// Bytes of the files that hold events which wait to be sent again.
+    audit_spill_bytes: Gauge(gauge) "sluicegate_audit_spill_bytes" Bytes;
+    /// Attempts to keep events in a file that failed: they are in memory alone.
+    audit_spill_failures: Counter(counter) "sluicegate_audit_spill_failures_total" Count;
+    /// Bytes of such files that somebody altered, and which are lost.
+    audit_spill_damaged_bytes: Counter(counter) "sluicegate_audit_spill_damaged_bytes_total" Bytes;
+    /// Kept events that the stream has taken at last.
+    audit_resent: Counter(counter) "sluicegate_audit_resent_total" Count;
+    /// Events that the stream can never take, and which are lost.
+    audit_given_up: Counter(counter) "sluicegate_audit_given_up_total" Count;
+    /// Allowed checks that were denied because their event was not acknowledged in time.
+    audit_denied: Counter(counter) "sluicegate_audit_denied_total" Count;
     /// Events that await the stream's acknowledgement.
     audit_in_flight: Gauge(gauge) "sluicegate_audit_in_flight" Count;
     /// Attempts to publish an event that failed and are repeated.
@@ -160,6 +172,8 @@ metrics! {
     fail_open: Counter(counter) "sluicegate_fail_open_total" Count { reason: FailOpenReason };
     /// Times the client dropped messages because a subscription was full.
     slow_consumer: Counter(counter) "sluicegate_slow_consumer_total" Count;
+    /// Requests that the client dropped because a subscription was full: nobody answers them.
+    requests_dropped: Counter(counter) "sluicegate_requests_dropped_total" Count;
     /// Changes of the policy set, by result.
     policy_reloads: Counter(counter) "sluicegate_policy_reloads_total" Count { result: ReloadResult };
     /// Policies in force.
@@ -312,7 +326,17 @@ fn start_at_zero() {
     CheckOutcome::ALL.iter().for_each(|outcome| checks(*outcome).increment(0));
     FailOpenReason::ALL.iter().for_each(|reason| fail_open(*reason).increment(0));
     ReloadResult::ALL.iter().for_each(|result| policy_reloads(*result).increment(0));
-    let more = [audit_publish_failures(), audit_duplicates(), slow_consumer()];
+    let more = [
+        audit_publish_failures(),
+        audit_duplicates(),
+        audit_spill_failures(),
+        audit_spill_damaged_bytes(),
+        audit_resent(),
+        audit_given_up(),
+        audit_denied(),
+        slow_consumer(),
+        requests_dropped(),
+    ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
     }
@@ -333,6 +357,7 @@ mod tests {
         audit_acknowledge().record(0.1);
         audit_pending().set(1.0);
         audit_in_flight().increment(1.0);
+        audit_spill_bytes().set(1.0);
         policies_active().set(6.0);
         enforcement_mode("on").set(1.0);
         stream_messages().set(1.0);

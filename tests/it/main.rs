@@ -13,6 +13,7 @@ mod alerter;
 mod bench;
 mod chaos;
 mod cli;
+mod cluster;
 mod config;
 mod deploy;
 mod docs;

@@ -162,6 +162,7 @@ pub(super) async fn publish(
             backlog: 0,
             backlog_bytes: 0,
             retry: retry_policy(&config.backoff),
+            run: uuid::Uuid::nil(),
         },
         Health::default().part("bench"),
     );
@@ -180,6 +181,7 @@ pub(super) async fn publish(
                 id: event.id.to_string(),
                 payload,
                 traceparent: None,
+                number: event.number,
             });
         }
         if !recorder.record(record).await {

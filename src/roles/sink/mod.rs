@@ -99,7 +99,11 @@ pub async fn run_observed(
     let connection = {
         let health = context.health.part("nats-sink");
         let (retry, stop) = (context.retry(), &context.stop);
-        match bus::connect(&config.nats, &context.name, "sink", retry, &health, stop).await {
+        // What was asked for must fit: the client would drop what doesn't before we see it.
+        let mut nats = config.nats.clone();
+        nats.subscription_capacity =
+            nats.subscription_capacity.max(config.sink.batch_rows.saturating_mul(4));
+        match bus::connect(&nats, &context.name, "sink", retry, &health, stop).await {
             Ok(connection) => connection,
             Err(_) if stop.is_cancelled() => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -258,8 +262,7 @@ fn consumer_settings(
         // One batch is inserted, one is frozen behind it, two are gathered.
         max_ack_pending: config.sink.batch_rows.saturating_mul(4),
         takeover: config.sink.takeover,
-        // Above this the client would drop messages before we see them.
-        pull_messages: config.sink.batch_rows.min(config.nats.subscription_capacity / 4).max(1),
+        pull_messages: config.sink.batch_rows.max(1),
         // A message that doesn't fit is never delivered.
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
         begin: None,

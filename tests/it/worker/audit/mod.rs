@@ -5,6 +5,7 @@ mod events;
 mod full;
 mod modes;
 mod outage;
+mod overload;
 mod sharing;
 mod slow;
 mod stream;

@@ -113,15 +113,7 @@ impl Fleet {
 
     /// A worker with a configuration of its own, which need not take checks yet.
     pub(crate) fn spawn(&self, name: &str, config: Config) -> Worker {
-        let health = Health::default();
-        let stop = CancellationToken::new();
-        let context = RoleContext {
-            config: Arc::new(config),
-            name: name.to_owned(),
-            health: health.clone(),
-            stop: stop.clone(),
-        };
-        Worker { health, stop, task: Some(tokio::spawn(said(context))) }
+        Worker::start(name, config)
     }
 
     /// An agent, who asks.
@@ -170,6 +162,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// One with this configuration, which need not take checks yet.
+    pub(crate) fn start(name: &str, config: Config) -> Self {
+        let health = Health::default();
+        let stop = CancellationToken::new();
+        let context = RoleContext {
+            config: Arc::new(config),
+            name: name.to_owned(),
+            health: health.clone(),
+            stop: stop.clone(),
+        };
+        Self { health, stop, task: Some(tokio::spawn(said(context))) }
+    }
+
     /// Waits until it takes checks.
     pub(crate) async fn taking_checks(&self) {
         until("the worker takes checks", async || {

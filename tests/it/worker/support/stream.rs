@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::until;
+use crate::support::cluster::servers;
 
 /// A stream, seen from outside.
 pub(crate) struct AuditStream {
@@ -30,7 +31,7 @@ pub(crate) struct Stored {
 
 impl AuditStream {
     pub(crate) async fn open(url: &str, name: &str) -> Self {
-        let client = async_nats::connect(url).await.unwrap();
+        let client = async_nats::connect(servers(url)).await.unwrap();
         Self::of(client, name)
     }
 

@@ -1,0 +1,276 @@
+//! The files of one process, as its thread keeps them.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::frame;
+use super::segment::Segment;
+use super::{Command, SpillSettings, SpillState};
+use crate::bus::recorder::{Backlog, Kept, Outgoing};
+use crate::runtime::health::Reporter;
+use crate::runtime::metrics;
+
+/// Bytes at which a file is closed and another one begun.
+const SEGMENT: u64 = 8 << 20;
+/// How long files are left alone after one could not be written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The files.
+pub(super) struct Store {
+    settings: SpillSettings,
+    backlog: Arc<Backlog>,
+    state: Arc<SpillState>,
+    health: Reporter,
+    /// By number: the order in which they came to us.
+    segments: BTreeMap<u64, Segment>,
+    /// The number of the one that is appended to.
+    current: Option<u64>,
+    next: u64,
+    failed: Option<Instant>,
+}
+
+impl Store {
+    pub(super) fn new(
+        settings: SpillSettings,
+        backlog: Arc<Backlog>,
+        state: Arc<SpillState>,
+        health: Reporter,
+    ) -> Self {
+        Self {
+            settings,
+            backlog,
+            state,
+            health,
+            segments: BTreeMap::new(),
+            current: None,
+            next: 0,
+            failed: None,
+        }
+    }
+
+    /// Carries out what waits: all that is to be kept by one write.
+    pub(super) fn carry_out(&mut self, batch: Vec<Command>) {
+        let mut events = Vec::new();
+        let mut waiting = Vec::new();
+        for command in batch {
+            match command {
+                Command::Keep(more, done) => {
+                    events.extend(more);
+                    waiting.push(done);
+                }
+                Command::Settle(segments) => self.settle(&segments),
+                Command::Load(done) => {
+                    self.load();
+                    waiting.push(done);
+                }
+            }
+        }
+        if !events.is_empty() {
+            self.keep(events);
+        }
+        self.tidy();
+        for done in waiting {
+            // Who waited may be gone.
+            let _ = done.send(());
+        }
+    }
+
+    /// Takes over the files of processes that are gone.
+    pub(super) fn adopt(&mut self) {
+        let found = self.prepare_folder().and_then(|()| self.abandoned());
+        match found {
+            Ok(segments) => {
+                for segment in segments {
+                    tracing::warn!(
+                        file = %segment.path().display(),
+                        events = segment.events,
+                        "a worker that is gone left events; they are sent now"
+                    );
+                    self.add(segment);
+                }
+                if self.failed.is_none() {
+                    self.health.ready();
+                }
+            }
+            Err(error) => self.failing(&error),
+        }
+        self.tidy();
+        if self.state.unread.load(Ordering::Acquire) > 0 {
+            self.backlog.wake();
+        }
+    }
+
+    fn prepare_folder(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.settings.folder)
+    }
+
+    fn abandoned(&self) -> io::Result<Vec<Segment>> {
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&self.settings.folder)? {
+            paths.push(entry?.path());
+        }
+        paths.sort();
+        let ours = |path| self.segments.values().any(|segment| segment.path() == path);
+        let mut found = Vec::new();
+        for path in paths.iter().filter(|path| !ours(path.as_path())) {
+            match Segment::adopt(path) {
+                Ok(segment) => found.extend(segment),
+                // Somebody else may be quicker, or may not let us.
+                Err(error) => tracing::debug!(%error, path = %path.display(), "not adopted"),
+            }
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, segment: Segment) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.segments.insert(number, segment);
+        number
+    }
+
+    /// Keeps events: in a file, and in memory where there is room and nothing older waits in files.
+    fn keep(&mut self, events: Vec<Outgoing>) {
+        let to_memory = !self.has_unread() && self.backlog.has_room();
+        let mut frames = Vec::new();
+        let (framed, unframed): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| frame::append(event, &mut frames));
+        // A subject or id of 64 KiB is none of ours; it is kept as well as can be.
+        self.backlog.push(unframed.into_iter().map(Kept::in_memory));
+        let written = match self.failed {
+            Some(since) if since.elapsed() < AGAIN => return self.keep_in_memory(framed),
+            _ => self.write(&frames, framed.len(), to_memory),
+        };
+        match written {
+            Ok(segment) => {
+                if self.failed.take().is_some() {
+                    self.state.failing.store(false, Ordering::Release);
+                    self.health.ready();
+                }
+                if to_memory {
+                    let kept = |event| Kept { event, segment: Some(segment) };
+                    self.backlog.push(framed.into_iter().map(kept));
+                }
+            }
+            Err(error) => {
+                // What is half written ends this file.
+                self.current = None;
+                self.failing(&error);
+                self.keep_in_memory(framed);
+            }
+        }
+        self.backlog.wake();
+    }
+
+    fn keep_in_memory(&self, events: Vec<Outgoing>) {
+        self.backlog.push(events.into_iter().map(Kept::in_memory));
+        self.backlog.wake();
+    }
+
+    fn write(&mut self, frames: &[u8], events: usize, to_memory: bool) -> io::Result<u64> {
+        let fits = |segment: &Segment| segment.loaded == to_memory && segment.bytes < SEGMENT;
+        let current = self.current.filter(|number| self.segments.get(number).is_some_and(fits));
+        let number = match current {
+            Some(number) => number,
+            None => {
+                self.prepare_folder()?;
+                let segment = Segment::create(&self.settings.folder, to_memory)?;
+                let number = self.add(segment);
+                self.current = Some(number);
+                number
+            }
+        };
+        match self.segments.get_mut(&number) {
+            Some(segment) => segment.append(frames, events)?,
+            None => return Err(io::Error::other("the file is gone")),
+        }
+        Ok(number)
+    }
+
+    fn failing(&mut self, error: &io::Error) {
+        self.failed = Some(Instant::now());
+        self.state.failing.store(true, Ordering::Release);
+        metrics::audit_spill_failures().increment(1);
+        self.health.degraded(format!(
+            "{} can't be written, so events that the stream doesn't take are in memory alone and \
+             end with this process: {error} (setting audit.spill_folder)",
+            self.settings.folder.display()
+        ));
+    }
+
+    fn has_unread(&self) -> bool {
+        self.segments.values().any(|segment| !segment.loaded)
+    }
+
+    /// Brings the oldest file that is only on disk into memory.
+    fn load(&mut self) {
+        let oldest = self.segments.iter_mut().find(|(_, segment)| !segment.loaded);
+        let Some((number, segment)) = oldest else { return };
+        if self.current == Some(*number) {
+            self.current = None;
+        }
+        match segment.read() {
+            Ok(scan) => {
+                segment.loaded = true;
+                segment.unsettled = scan.events.len();
+                if scan.damaged_bytes > 0 {
+                    metrics::audit_spill_damaged_bytes()
+                        .increment(u64::try_from(scan.damaged_bytes).unwrap_or(u64::MAX));
+                    tracing::error!(
+                        file = %segment.path().display(),
+                        bytes = scan.damaged_bytes,
+                        events = scan.events.len(),
+                        "a file of the spill was altered: what is whole is sent, the rest is lost; \
+                         the file is kept as .damaged"
+                    );
+                }
+                let kept = |event| Kept { event, segment: Some(*number) };
+                self.backlog.push(scan.events.into_iter().map(kept));
+            }
+            Err(error) => {
+                // It stays for the next process: nothing is removed that wasn't sent.
+                tracing::error!(file = %segment.path().display(), %error, "can't be read");
+                let number = *number;
+                self.segments.remove(&number);
+            }
+        }
+    }
+
+    fn settle(&mut self, segments: &[u64]) {
+        for number in segments {
+            if let Some(segment) = self.segments.get_mut(number) {
+                segment.unsettled = segment.unsettled.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Removes what is done, and says how much is left.
+    fn tidy(&mut self) {
+        let done: Vec<u64> =
+            self.segments.iter().filter(|(_, s)| s.is_done()).map(|(number, _)| *number).collect();
+        for number in done {
+            if self.current == Some(number) {
+                self.current = None;
+            }
+            if let Some(segment) = self.segments.remove(&number)
+                && let Err(error) = segment.remove()
+            {
+                tracing::warn!(%error, "a file of the spill could not be removed; it is sent again");
+            }
+        }
+        let bytes = self.segments.values().map(|segment| segment.bytes).sum();
+        let unread =
+            self.segments.values().filter(|segment| !segment.loaded).map(|segment| segment.events);
+        let unread: usize = unread.sum();
+        self.state.bytes.store(bytes, Ordering::Release);
+        self.state.unread.store(unread, Ordering::Release);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::audit_spill_bytes().set(bytes as f64);
+        self.backlog.count_unread(unread);
+    }
+}
