@@ -8,6 +8,7 @@ pub mod consumer;
 pub mod deadletter;
 pub mod error;
 pub mod heads;
+pub mod letters;
 pub mod overview;
 pub mod publisher;
 pub mod reading;

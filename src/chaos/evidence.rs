@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::error::ChaosError;
+use super::log::Log;
 use super::subscriber::Received;
 use crate::bus::overview::overview;
 use crate::bus::replay::replay;
@@ -43,8 +44,11 @@ pub async fn gather(
     connection: &Connection,
     config: &Config,
     received: Received,
+    log: &Log,
 ) -> Result<Evidence, ChaosError> {
     let rows = Store::connect(&config.clickhouse).census().await?;
+    let (decisions, violations) = (rows.decisions.len(), rows.violations.len());
+    log.note(format!("read {decisions} decisions and {violations} violations from ClickHouse"));
     let subjects = Subjects::new(&config.nats.subject_prefix);
     let silence = config.nats.request_timeout.saturating_mul(5);
     let stream = &config.stream.name;
@@ -63,6 +67,8 @@ pub async fn gather(
         }
     })
     .await?;
+    let (decisions, violations) = (events.decisions.len(), events.violations.len());
+    log.note(format!("read {decisions} decisions and {violations} violations from the stream"));
     let letters = overview(connection, &config.stream.dead_letter_name, silence).await?;
     let dead_letters = letters.map_or(0, |letters| letters.messages);
     Ok(Evidence { rows, stream: events, received, dead_letters })

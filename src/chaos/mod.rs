@@ -199,7 +199,8 @@ impl Run {
         let settled = start.elapsed();
         self.log.note(format!("settled after {:.1} s", settled.as_secs_f64()));
         let received = self.subscriber.finish().await;
-        let evidence = Box::pin(gather(&self.connection, self.fleet.config(), received)).await?;
+        let evidence =
+            Box::pin(gather(&self.connection, self.fleet.config(), received, &self.log)).await?;
         let Self { settings, fleet, connection, log, interrupted, broken, .. } = self;
         Ok(Finished {
             settings,
@@ -243,7 +244,8 @@ impl Finished {
     /// When ClickHouse or NATS don't answer.
     pub async fn gather_again(&mut self) -> Result<(), ChaosError> {
         let received = std::mem::take(&mut self.evidence.received);
-        self.evidence = Box::pin(gather(&self.connection, self.fleet.config(), received)).await?;
+        self.evidence =
+            Box::pin(gather(&self.connection, self.fleet.config(), received, &self.log)).await?;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod embedded;
 mod guide;
 mod layers;
 mod policies;
+mod rolling;
 mod schemas;
 mod sink;
 mod store;

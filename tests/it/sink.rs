@@ -8,6 +8,7 @@ mod notifications;
 mod poison;
 mod processes;
 mod proxy;
+mod replay;
 mod rules;
 mod sharing;
 

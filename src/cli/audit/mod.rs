@@ -124,7 +124,7 @@ enum Wanted {
 }
 
 /// A time, or how long ago.
-pub(super) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
+pub(in crate::cli) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }
