@@ -268,7 +268,7 @@ async fn rows_that_are_deleted_inserted_or_moved_are_named() {
     let made_up = Uuid::now_v7();
     rig.execute(&format!(
         "INSERT INTO policy_decisions SELECT * REPLACE (toUUID('{made_up}') AS id) \
-         FROM policy_decisions WHERE id = '{}'",
+         FROM (SELECT * FROM policy_decisions WHERE id = '{}')",
         ids[7]
     ))
     .await;
