@@ -99,7 +99,13 @@ async fn the_workers_report_says_how_recording_goes() {
         (status["waiting"] == 1).then_some(status)
     })
     .await;
-    assert_eq!((&status["acknowledge"], &status["on_unavailable"]), (&json!("before_reply"), &json!("allow")));
-    assert_eq!((&status["stuck"], &status["memory_only"], &status["numbered"]), (&json!(true), &json!(false), &json!(1)));
+    assert_eq!(
+        (&status["acknowledge"], &status["on_unavailable"]),
+        (&json!("before_reply"), &json!("allow"))
+    );
+    assert_eq!(
+        (&status["stuck"], &status["memory_only"], &status["numbered"]),
+        (&json!(true), &json!(false), &json!(1))
+    );
     assert!(number(&status["spilled_bytes"]) > 100, "{status}");
 }

@@ -186,9 +186,7 @@ async fn a_folder_that_cannot_be_written_is_named_and_memory_takes_its_place() {
     fs::write(&file, "").unwrap();
     fleet.config.audit.spill_folder = file.join("spill");
     let (worker, agent, audit) = fleet.start().await;
-    let named = |state: &State| {
-        matches!(state, State::Degraded(why) if why.contains("audit.spill_folder") && why.contains("/a-file/spill"))
-    };
+    let named = |state: &State| matches!(state, State::Degraded(why) if why.contains("audit.spill_folder") && why.contains("/a-file/spill"));
     worker.part_is("spill", named).await;
     let config = audit.config().await;
     audit.limit(1).await;
@@ -224,9 +222,7 @@ async fn a_damaged_file_costs_what_is_damaged_and_is_kept() {
     let (heir, _agent, audit) = fleet.start().await;
     replies.remove(1);
     holds_exactly(&audit, &replies).await;
-    let damaged = |state: &State| {
-        matches!(state, State::Degraded(why) if why.contains("was altered") && why.contains(".damaged"))
-    };
+    let damaged = |state: &State| matches!(state, State::Degraded(why) if why.contains("was altered") && why.contains(".damaged"));
     heir.part_is("spill", damaged).await;
     until("the file is kept beside", async || {
         (files(&fleet.config.audit.spill_folder, "damaged").len() == 1).then_some(())
