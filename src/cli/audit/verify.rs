@@ -170,13 +170,14 @@ fn show_stream(stream: &StreamReport) {
     ));
     for table in &stream.tables {
         print::line(format!(
-            "  {}: {} events up to {}, {} with their row, {} dead letters, {} held twice; {} newer ones not looked at",
+            "  {}: {} events up to {}, {} with their row, {} dead letters, {} held twice, {} expired; {} newer ones not looked at",
             table.table,
             table.events,
             table.settled,
             table.stored,
             table.dead_letters,
             table.resent,
+            table.expired,
             table.unsettled
         ));
     }

@@ -256,6 +256,8 @@ pub struct TableReport {
     pub dead_letters: u64,
     /// Of these: events that the stream holds a second time; the other one has the row.
     pub resent: u64,
+    /// Of these: events whose row is gone because its time is over.
+    pub expired: u64,
     /// Events behind that: not looked at.
     pub unsettled: u64,
 }

@@ -265,12 +265,22 @@ impl Comparing<'_> {
                 self.table.resent += 1;
                 continue;
             }
+            if id.is_some_and(|id| self.is_expired(id)) {
+                self.table.expired += 1;
+                continue;
+            }
             let detail = "the stream holds the event, and there is no row of it";
             let mut finding = Finding::new(Kind::Missing, detail).at(sequence);
             finding.id = id;
             self.find(finding);
         }
         Ok(())
+    }
+
+    /// Whether the row of an event may be gone, by the time in its id.
+    fn is_expired(&self, id: Uuid) -> bool {
+        let made = id.get_timestamp().and_then(|at| i64::try_from(at.to_unix().0).ok());
+        made.is_some_and(|made| made < self.job.retained_since(self.chained).timestamp())
     }
 
     /// The rows of a range by their place, with what they say where that is asked for.

@@ -241,7 +241,7 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<Hole>, StoreError> {
         let sql = format!(
-            "SELECT previous + 1 AS first, number - 1 AS last FROM (\
+            "SELECT toUInt64(previous + 1) AS first, toUInt64(number - 1) AS last FROM (\
                SELECT number, lagInFrame(number, 1, {{before:UInt64}}) \
                       OVER (ORDER BY number ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS previous \
                FROM (SELECT DISTINCT worker_sequence AS number FROM ({NUMBERED}) \
