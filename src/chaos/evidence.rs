@@ -3,12 +3,13 @@
 use uuid::Uuid;
 
 use super::error::ChaosError;
+use super::fleet::Fleet;
 use super::log::Log;
+use super::receiver::Posted;
 use super::subscriber::Received;
 use crate::bus::overview::overview;
 use crate::bus::replay::replay;
 use crate::bus::{Connection, Subjects};
-use crate::config::Config;
 use crate::contract::{DecisionEvent, ViolationEvent};
 use crate::store::{Census, Store};
 
@@ -21,6 +22,8 @@ pub struct Evidence {
     pub stream: Events,
     /// What a durable subscriber was given.
     pub received: Received,
+    /// What the alerter posted.
+    pub posted: Posted,
     /// Dead letters.
     pub dead_letters: u64,
 }
@@ -42,10 +45,11 @@ pub struct Events {
 /// When ClickHouse or NATS don't answer.
 pub async fn gather(
     connection: &Connection,
-    config: &Config,
+    fleet: &Fleet,
     received: Received,
     log: &Log,
 ) -> Result<Evidence, ChaosError> {
+    let config = fleet.config();
     let rows = Store::connect(&config.clickhouse).census().await?;
     let (decisions, violations) = (rows.decisions.len(), rows.violations.len());
     log.note(format!("read {decisions} decisions and {violations} violations from ClickHouse"));
@@ -71,5 +75,5 @@ pub async fn gather(
     log.note(format!("read {decisions} decisions and {violations} violations from the stream"));
     let letters = overview(connection, &config.stream.dead_letter_name, silence).await?;
     let dead_letters = letters.map_or(0, |letters| letters.messages);
-    Ok(Evidence { rows, stream: events, received, dead_letters })
+    Ok(Evidence { rows, stream: events, received, posted: fleet.posted(), dead_letters })
 }
