@@ -72,6 +72,8 @@ pub enum Delivery {
 pub struct Progress {
     /// Messages that it has yet to deliver or to see acknowledged.
     pub lag: u64,
+    /// Whether this process is known to be the one that reads: it is told with the first message.
+    pub reads: bool,
     /// Of every message up to this sequence is known what became of it: none of them comes again.
     pub settled: u64,
 }
@@ -319,6 +321,7 @@ impl Session {
         let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
         Ok(Progress {
             lag: info.num_pending.saturating_add(unacknowledged),
+            reads: self.pin.is_some() && pin_of(&info) == self.pin,
             settled: info.ack_floor.stream_sequence,
         })
     }
@@ -337,7 +340,11 @@ fn connects(connection: &Connection) -> u64 {
 }
 
 fn pinned(consumer: &NatsConsumer<pull::Config>) -> Option<String> {
-    let groups = &consumer.cached_info().priority_groups;
+    pin_of(consumer.cached_info())
+}
+
+fn pin_of(info: &jetstream::consumer::Info) -> Option<String> {
+    let groups = &info.priority_groups;
     let pin = groups.iter().find(|group| group.group == GROUP)?.pinned_client_id.clone();
     pin.filter(|pin| !pin.is_empty())
 }

@@ -137,17 +137,19 @@ impl Letters {
         }
         let failed =
             |error: &dyn std::fmt::Display| BusError::request("reading dead letters", &error);
-        let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
+        let mut consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
         let mut left = consumer.cached_info().num_pending;
+        let mut silent = tokio::time::Instant::now();
         let (mut newest, mut found) = (VecDeque::new(), 0);
         while left > 0 {
-            let batch = consumer.fetch().max_messages(FETCH).expires(self.timeout).messages();
+            // What is there now, without waiting for more.
+            let batch = consumer.fetch().max_messages(FETCH).messages();
             let mut batch = batch.await.map_err(|error| failed(&error))?;
-            let before = left;
+            let mut came = false;
             while let Some(message) = batch.next().await {
                 let message = message.map_err(|error| failed(&error))?;
                 let info = message.info().map_err(|error| failed(&error))?;
-                left = info.pending;
+                (left, came) = (info.pending, true);
                 let Ok(time) = utc(info.published) else { continue };
                 let headers = message.headers.clone().unwrap_or_default();
                 let size = number(&headers, "Nats-Msg-Size").unwrap_or_default();
@@ -160,7 +162,13 @@ impl Letters {
                 newest.push_front(letter);
                 newest.truncate(most);
             }
-            if left == before {
+            if came {
+                silent = tokio::time::Instant::now();
+            } else {
+                // Letters that were counted may have been removed since.
+                left = consumer.info().await.map_err(|error| failed(&error))?.num_pending;
+            }
+            if left > 0 && silent.elapsed() > self.timeout {
                 return Err(failed(&"the server fell silent"));
             }
         }

@@ -52,7 +52,7 @@ impl Subscriber {
             pull_messages: 100,
             pull_bytes: 8 << 20,
             begin: None,
-            rewind: false,
+            rewind: true,
         };
         let stop = CancellationToken::new();
         let reading = Reading {

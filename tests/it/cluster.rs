@@ -41,6 +41,7 @@ fn config(url: String, replicas: usize) -> (TempDir, Config) {
     config.policies.folder = folder.path().join("policies");
     config.audit.spill_folder = folder.path().join("spill");
     config.backoff.max = Duration::from_millis(250);
+    config.policies.report = Duration::from_millis(500);
     config.limits.time = Duration::from_secs(2);
     config.worker.evaluation_threads = 2;
     config.sink.batch_age = Duration::from_millis(50);
@@ -195,7 +196,11 @@ async fn replicas_are_what_the_configuration_says() {
         config.stream.replicas = count;
         let worker = Worker::start("w", config.clone());
         worker.taking_checks().await;
-        assert_eq!(replicas(&config.nats.url).await, [count; 4]);
+        // The roll of workers is made beside, and checks don't wait for it.
+        eventually("all have so many replicas", async || {
+            replicas(&config.nats.url).await == [count; 4]
+        })
+        .await;
         let agent = Agent::connect(&config.nats.url).await;
         assert_eq!(agent.act("a").await["audit"], json!("recorded"), "with {count}");
         worker.stop().await.unwrap();

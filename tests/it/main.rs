@@ -10,6 +10,7 @@
 )]
 
 mod alerter;
+mod audit;
 mod bench;
 mod chaos;
 mod cli;
@@ -21,6 +22,7 @@ mod embedded;
 mod guide;
 mod layers;
 mod policies;
+mod rolling;
 mod schemas;
 mod sink;
 mod store;

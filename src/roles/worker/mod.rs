@@ -12,8 +12,10 @@ mod remedy;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::live::{AdmittedFolder, admit_folder};
@@ -31,6 +33,9 @@ use super::{RoleContext, bytes};
 use crate::bus::{self, BusError, Connection, Recorder, Responder, Subjects};
 use crate::config::Acknowledge;
 use crate::runtime::retry::Retry;
+
+/// How long a worker whose time is over may still take to leave the roll of workers.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The parts of the health that are ready once checks are taken.
 pub const PARTS: [&str; 1] = ["checks"];
@@ -128,10 +133,12 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         patience: config.nats.request_timeout,
     };
     let left = Box::pin(intake.run(&context.stop, config.shutdown.drain)).await;
+    let deadline = left.told + config.shutdown.drain;
     drain(&context, left, &recorder, &checkpoints, &[&responding, &recording]).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
-    let _ = tokio::time::timeout(config.nats.request_timeout, reports).await;
+    let farewell = deadline.max(Instant::now() + FAREWELL);
+    let _ = tokio::time::timeout_at(farewell, reports).await;
     Ok(())
 }
 

@@ -77,7 +77,10 @@ async fn rows_that_clickhouse_refused_are_stored_once_when_replayed() {
     rig.alter("DROP CONSTRAINT c").await;
     // Two at once: whatever they do together, each event is stored once.
     let (first, second) = tokio::join!(rig.deadletter(&which), rig.deadletter(&which));
-    assert!(first.out.contains("replayed") && second.out.contains("replayed"));
+    assert!(
+        first.out.contains("replayed") && second.out.contains("replayed"),
+        "{first:?} {second:?}"
+    );
     rig.stored_once(&ids).await;
     assert!(rig.letters(&[]).await.is_empty());
     let said = rig.deadletter(&["list"]).await.ended_with(0);
