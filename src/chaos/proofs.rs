@@ -105,6 +105,12 @@ pub fn prove(ledger: &Ledger, evidence: &Evidence) -> Verdict {
         letters.broken("an unreadable event", None);
     }
     letters.judge(&mut verdict);
+
+    let mut certificate = Promise::new("the chains hold, and `audit verify` gives its certificate");
+    for finding in &evidence.certificate {
+        certificate.broken(finding.clone(), None);
+    }
+    certificate.judge(&mut verdict);
     verdict
 }
 
