@@ -51,6 +51,8 @@ impl Subscriber {
             takeover: config.sink.takeover,
             pull_messages: 100,
             pull_bytes: 8 << 20,
+            begin: None,
+            rewind: true,
         };
         let stop = CancellationToken::new();
         let reading = Reading {
