@@ -6,6 +6,7 @@
 //! begins at the first message that nobody acknowledged.
 
 mod acks;
+mod delivered;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,25 +18,19 @@ use async_nats::jetstream::consumer::{
 };
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::Stream as NatsStream;
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 pub use acks::{Acks, Ticket};
+pub use delivered::Delivered;
 
+use self::delivered::delivered;
 use super::connection::Connection;
 use super::error::BusError;
 use super::stream::context;
 
 /// The one priority group of a consumer: the server pins a client per group.
 const GROUP: &str = "active";
-
-/// The header by which the server names the client that is pinned.
-const PIN: &str = "Nats-Pin-Id";
-
-/// The headers of a message that says that a key of a bucket is gone: by a client's hand, or by the
-/// server's limits.
-const MARKERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
 
 /// What a consumer should be.
 #[derive(Clone, Debug)]
@@ -63,25 +58,6 @@ pub struct ConsumerSettings {
     pub rewind: bool,
 }
 
-/// A message as the stream delivered it.
-#[derive(Clone, Debug)]
-pub struct Delivered {
-    /// Its NATS subject.
-    pub subject: String,
-    /// Its body.
-    pub payload: Bytes,
-    /// Its sequence in the stream.
-    pub sequence: u64,
-    /// When the stream took it.
-    pub published: DateTime<Utc>,
-    /// Whether it was delivered before, as far as the server remembers.
-    pub redelivered: bool,
-    /// Whether it says that a key of a key-value bucket is gone, and has no value.
-    pub marker: bool,
-    /// By which it is acknowledged.
-    pub ticket: Ticket,
-}
-
 /// What a session brings.
 #[derive(Debug)]
 pub enum Delivery {
@@ -96,6 +72,8 @@ pub enum Delivery {
 pub struct Progress {
     /// Messages that it has yet to deliver or to see acknowledged.
     pub lag: u64,
+    /// Whether this process is known to be the one that reads: it is told with the first message.
+    pub reads: bool,
     /// Of every message up to this sequence is known what became of it: none of them comes again.
     pub settled: u64,
 }
@@ -343,6 +321,7 @@ impl Session {
         let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
         Ok(Progress {
             lag: info.num_pending.saturating_add(unacknowledged),
+            reads: self.pin.is_some() && pin_of(&info) == self.pin,
             settled: info.ack_floor.stream_sequence,
         })
     }
@@ -361,40 +340,17 @@ fn connects(connection: &Connection) -> u64 {
 }
 
 fn pinned(consumer: &NatsConsumer<pull::Config>) -> Option<String> {
-    let groups = &consumer.cached_info().priority_groups;
+    pin_of(consumer.cached_info())
+}
+
+fn pin_of(info: &jetstream::consumer::Info) -> Option<String> {
+    let groups = &info.priority_groups;
     let pin = groups.iter().find(|group| group.group == GROUP)?.pinned_client_id.clone();
     pin.filter(|pin| !pin.is_empty())
 }
 
-/// The message and the pin it came with; `None` for what is no message of a stream.
-fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)> {
-    let (sequence, published, redelivered) = match message.info() {
-        Ok(info) => (info.stream_sequence, utc(info.published).ok()?, info.delivered > 1),
-        Err(error) => {
-            tracing::warn!(%error, subject = %message.subject, "not a message of a stream");
-            return None;
-        }
-    };
-    let message = message.message;
-    let headers = message.headers.as_ref();
-    let pin = headers.and_then(|headers| headers.get_last(PIN)).map(ToString::to_string);
-    let marker = headers.is_some_and(|headers| MARKERS.iter().any(|m| headers.get(*m).is_some()));
-    Some((
-        Delivered {
-            subject: message.subject.to_string(),
-            payload: message.payload,
-            sequence,
-            published,
-            redelivered,
-            marker,
-            ticket: Ticket::new(message.reply?),
-        },
-        pin,
-    ))
-}
-
 /// The stream's clock in our own type, in the microseconds that tables hold.
-fn utc(time: async_nats::datetime::DateTime) -> Result<DateTime<Utc>, BusError> {
+pub(super) fn utc(time: async_nats::datetime::DateTime) -> Result<DateTime<Utc>, BusError> {
     i64::try_from(time.unix_timestamp_nanos() / 1_000)
         .ok()
         .and_then(DateTime::from_timestamp_micros)

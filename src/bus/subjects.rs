@@ -81,6 +81,15 @@ impl Subjects {
         ]
     }
 
+    /// Whether the audit stream takes messages on a NATS subject.
+    #[must_use]
+    pub fn is_audit(&self, subject: &str) -> bool {
+        self.audit().iter().any(|ours| match ours.strip_suffix('>') {
+            Some(beginning) => subject.len() > beginning.len() && subject.starts_with(beginning),
+            None => subject == ours,
+        })
+    }
+
     /// How a guarded call ended.
     #[must_use]
     pub fn outcome(&self) -> String {

@@ -160,7 +160,11 @@ impl Client {
         let cost = if should_allow { 0.05 } else { 0.5 };
         let body = json!({
             "action": "llm_call",
-            "resource": {"model": "gpt-4o-mini", "provider": "openai", "max_tokens": 2048},
+            // A URL of its own: the alerter tells of equal violations once.
+            "resource": {
+                "url": format!("https://models.example/{step}"), "model": "gpt-4o-mini",
+                "provider": "openai", "max_tokens": 2048,
+            },
             "context": {
                 "agent": format!("chaos-{}", self.number), "user": "chaos",
                 "run_id": self.run, "step_id": step, "estimated_cost_usd": cost,

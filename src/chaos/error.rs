@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::bus::BusError;
 use crate::config::ConfigError;
 use crate::embedded::EmbeddedError;
+use crate::roles::verify::VerifyError;
 use crate::store::StoreError;
 
 /// Why a run can't be made or finished.
@@ -23,6 +24,9 @@ pub enum ChaosError {
     /// ClickHouse.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The verification.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A file, a folder, a port or a process.
     #[error("can't {doing} {}: {source}", path.display())]
     Io {
@@ -58,6 +62,7 @@ impl ChaosError {
             Self::Embedded(error) => error.is_transient(),
             Self::Bus(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
+            Self::Verify(error) => error.is_transient(),
             Self::NotReady { .. } => true,
             Self::Config(_) | Self::Io { .. } | Self::Stopped => false,
         }

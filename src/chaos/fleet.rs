@@ -13,6 +13,7 @@ use super::error::ChaosError;
 use super::log::Log;
 use super::member::{Ground, Member};
 use super::proxy::State;
+use super::receiver::{Posted, Receiver};
 use super::schedule::{Component, Fault, FaultKind, Target, Way};
 use super::ways::Ways;
 use crate::config::{Config, Sources, load};
@@ -85,10 +86,12 @@ impl Fleet {
         config.embedded = programs.clone();
         // Reading a whole table takes longer than what a sink asks.
         config.clickhouse.query_timeout = Duration::from_secs(120);
-        let ground = Arc::new(Ground { program, folder, file, config, ways });
+        let receiver = Receiver::start().await?;
+        let ground = Arc::new(Ground { program, folder, file, config, ways, receiver });
 
         let roles = (1..=size.workers).map(Component::Worker);
         let roles = roles.chain((1..=size.sinks).map(Component::Sink));
+        let roles = roles.chain([Component::Alerter(1)]);
         let members = servers
             .into_iter()
             .chain(roles)
@@ -118,6 +121,12 @@ impl Fleet {
         self.ground.ways.nats_url(Some(way))
     }
 
+    /// What the alerter has posted so far.
+    #[must_use]
+    pub fn posted(&self) -> Posted {
+        self.ground.receiver.posted()
+    }
+
     /// All its processes.
     #[must_use]
     pub fn components(&self) -> Vec<Component> {
@@ -130,7 +139,7 @@ impl Fleet {
     /// When one doesn't within a time that is far above what it takes.
     pub async fn ready(&self) -> Result<(), ChaosError> {
         for (component, member) in &self.members {
-            if matches!(component, Component::Worker(_) | Component::Sink(_)) {
+            if component.is_role() {
                 member.lock().await.ready().await?;
             }
         }
@@ -144,8 +153,7 @@ impl Fleet {
 
     /// What every role says over HTTP.
     pub(super) async fn ask_all(&self, path: &str) -> Result<Vec<String>, String> {
-        self.ask(path, |component| matches!(component, Component::Worker(_) | Component::Sink(_)))
-            .await
+        self.ask(path, Component::is_role).await
     }
 
     async fn ask(
@@ -257,10 +265,8 @@ impl Fleet {
     /// Ends everything, roles first.
     pub async fn stop(self) {
         let within = self.ground.config.shutdown.drain + GRACE;
-        let (servers, roles): (Vec<_>, Vec<_>) = self
-            .members
-            .into_iter()
-            .partition(|(it, _)| matches!(it, Component::Nats(_) | Component::ClickHouse));
+        let (servers, roles): (Vec<_>, Vec<_>) =
+            self.members.into_iter().partition(|(it, _)| !it.is_role());
         for group in [roles, servers] {
             let ended = group.into_iter().map(async |(_, member)| {
                 let mut member = member.lock().await;
@@ -316,6 +322,11 @@ batch_rows = 500
 batch_age = "100ms"
 ack_wait = "5s"
 takeover = "2s"
+
+[alerter]
+timeout = "2s"
+dedup_window = "1ms"
+rate_limit = 100000
 
 [backoff]
 max = "1s"

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::error::ChaosError;
 use super::process::{Plan, Process};
+use super::receiver::Receiver;
 use super::schedule::Component;
 use super::ways::Ways;
 use crate::config::Config;
@@ -35,6 +36,8 @@ pub(super) struct Ground {
     pub(super) config: Config,
     /// Who reaches whom.
     pub(super) ways: Ways,
+    /// What the alerter posts to.
+    pub(super) receiver: Receiver,
 }
 
 /// A component with its process, while it has one.
@@ -140,7 +143,7 @@ impl Member {
         Ok(match self.component {
             Component::Nats(_) => Some(Launch::nats(config, self.address, &folder).await?),
             Component::ClickHouse => Some(Launch::clickhouse(config, self.address, &folder).await?),
-            Component::Worker(_) | Component::Sink(_) => None,
+            Component::Worker(_) | Component::Sink(_) | Component::Alerter(_) => None,
         })
     }
 
@@ -151,6 +154,7 @@ impl Member {
         let ways = &self.ground.ways;
         let (role, way) = match self.component {
             Component::Worker(_) => ("worker", Way::WorkersToNats),
+            Component::Alerter(_) => ("alerter", Way::AlerterToNats),
             _ => ("sink", Way::SinksToNats),
         };
         let mut arguments: Vec<OsString> =
@@ -160,6 +164,7 @@ impl Member {
             ("nats.url", ways.nats_url(Some(way))),
             ("clickhouse.url", ways.clickhouse_url(Some(Way::SinksToClickHouse))),
             ("telemetry.listen", self.address.to_string()),
+            ("alerter.cloudevents", self.ground.receiver.url()),
             ("audit.spill_folder", self.folder().join("spill").display().to_string()),
         ] {
             arguments.push("--set".into());

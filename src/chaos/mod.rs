@@ -18,6 +18,7 @@ mod member;
 mod process;
 mod proofs;
 mod proxy;
+mod receiver;
 mod report;
 mod schedule;
 mod settle;
@@ -39,6 +40,7 @@ pub use fleet::{Fleet, Size};
 pub use ledger::{Asked, Ledger, Outcome, Outcomes};
 pub use log::{Entry, Log, Watcher};
 pub use proofs::{Finding, Verdict, prove};
+pub use receiver::Posted;
 pub use report::{Report, around};
 pub use schedule::{Component, Fault, FaultKind, Target, Way, schedule};
 pub use settle::settle;
@@ -199,7 +201,7 @@ impl Run {
         let settled = start.elapsed();
         self.log.note(format!("settled after {:.1} s", settled.as_secs_f64()));
         let received = self.subscriber.finish().await;
-        let evidence = Box::pin(gather(&self.connection, self.fleet.config(), received)).await?;
+        let evidence = Box::pin(gather(&self.connection, &self.fleet, received, &self.log)).await?;
         let Self { settings, fleet, connection, log, interrupted, broken, .. } = self;
         Ok(Finished {
             settings,
@@ -243,7 +245,8 @@ impl Finished {
     /// When ClickHouse or NATS don't answer.
     pub async fn gather_again(&mut self) -> Result<(), ChaosError> {
         let received = std::mem::take(&mut self.evidence.received);
-        self.evidence = Box::pin(gather(&self.connection, self.fleet.config(), received)).await?;
+        self.evidence =
+            Box::pin(gather(&self.connection, &self.fleet, received, &self.log)).await?;
         Ok(())
     }
 
@@ -272,6 +275,14 @@ impl Finished {
             violation_rows: count(self.evidence.rows.violations.len()),
             copies_unmerged: self.evidence.rows.unmerged,
             redelivered: self.evidence.received.again,
+            posted_again: self
+                .evidence
+                .posted
+                .violations
+                .values()
+                .map(|times| times.saturating_sub(1))
+                .sum(),
+            posts_refused: self.evidence.posted.refused,
             longest_blackout_seconds: blackout,
             longest_blackout_at: at,
             settled_seconds: self.settled.as_secs_f64(),

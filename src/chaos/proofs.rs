@@ -85,6 +85,7 @@ pub fn prove(ledger: &Ledger, evidence: &Evidence) -> Verdict {
     stream_and_rows_agree(evidence, &mut verdict);
     violations_once(&asked, evidence, &mut verdict);
     subscriber_once(evidence, &mut verdict);
+    alerts(evidence, &mut verdict);
 
     let mut verdicts = Promise::new("every answer is what the policies say");
     for asked in &ledger.asked {
@@ -104,6 +105,12 @@ pub fn prove(ledger: &Ledger, evidence: &Evidence) -> Verdict {
         letters.broken("an unreadable event", None);
     }
     letters.judge(&mut verdict);
+
+    let mut certificate = Promise::new("the chains hold, and `audit verify` gives its certificate");
+    for finding in &evidence.certificate {
+        certificate.broken(finding.clone(), None);
+    }
+    certificate.judge(&mut verdict);
     verdict
 }
 
@@ -278,4 +285,27 @@ fn subscriber_once(evidence: &Evidence, verdict: &mut Verdict) {
         promise.broken(format!("violation {id} was delivered and is not in the stream"), None);
     }
     promise.judge(verdict);
+}
+
+/// The receiver takes a post again where the alerter died before its report: the key tells.
+fn alerts(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut posted = Promise::new("the alerter posts every violation, and nothing else");
+    let due = ids(&evidence.stream.violations);
+    let posts = &evidence.posted;
+    for id in due.iter().filter(|id| !posts.violations.contains_key(id)) {
+        posted.broken(format!("violation {id} was not posted"), None);
+    }
+    for id in posts.violations.keys().filter(|id| !due.contains(id)) {
+        posted.broken(format!("violation {id} was posted and is not in the stream"), None);
+    }
+    for _ in 0..posts.strange {
+        posted.broken("a post that is no violation", None);
+    }
+    posted.judge(verdict);
+
+    let mut told = Promise::new("every violation's row says that somebody was told");
+    for row in evidence.rows.violations.iter().filter(|row| !row.notified) {
+        told.broken(format!("violation {}", row.id), None);
+    }
+    told.judge(verdict);
 }

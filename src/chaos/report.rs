@@ -36,6 +36,10 @@ pub struct Report {
     pub copies_unmerged: u64,
     /// Violations that the subscriber was given again, since its acknowledgement was lost.
     pub redelivered: u64,
+    /// Posts of the alerter that were taken again, since its report was lost.
+    pub posted_again: u64,
+    /// Posts of the alerter that were refused, and came again.
+    pub posts_refused: u64,
     /// The longest time without an answered check, in seconds.
     pub longest_blackout_seconds: f64,
     /// When it began, in seconds since the run began.

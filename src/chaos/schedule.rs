@@ -70,6 +70,15 @@ pub enum Component {
     Worker(usize),
     /// A sink.
     Sink(usize),
+    /// An alerter.
+    Alerter(usize),
+}
+
+impl Component {
+    /// Whether it is one of the product's own roles, not a server.
+    pub(super) const fn is_role(self) -> bool {
+        matches!(self, Self::Worker(_) | Self::Sink(_) | Self::Alerter(_))
+    }
 }
 
 impl fmt::Display for Component {
@@ -79,6 +88,7 @@ impl fmt::Display for Component {
             Self::ClickHouse => f.write_str("clickhouse"),
             Self::Worker(number) => write!(f, "worker-{number}"),
             Self::Sink(number) => write!(f, "sink-{number}"),
+            Self::Alerter(number) => write!(f, "alerter-{number}"),
         }
     }
 }
@@ -94,12 +104,19 @@ pub enum Way {
     SinksToNats,
     /// From the sinks to ClickHouse.
     SinksToClickHouse,
+    /// From the alerter to NATS.
+    AlerterToNats,
 }
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::ClientsToNats, Self::WorkersToNats, Self::SinksToNats, Self::SinksToClickHouse];
+    pub const ALL: [Self; 5] = [
+        Self::ClientsToNats,
+        Self::WorkersToNats,
+        Self::SinksToNats,
+        Self::SinksToClickHouse,
+        Self::AlerterToNats,
+    ];
 }
 
 impl fmt::Display for Way {
@@ -109,6 +126,7 @@ impl fmt::Display for Way {
             Self::WorkersToNats => "workers → NATS",
             Self::SinksToNats => "sinks → NATS",
             Self::SinksToClickHouse => "sinks → ClickHouse",
+            Self::AlerterToNats => "alerter → NATS",
         })
     }
 }

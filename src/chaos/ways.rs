@@ -25,9 +25,10 @@ impl Ways {
                     Some(Way::ClientsToNats),
                     Some(Way::WorkersToNats),
                     Some(Way::SinksToNats),
+                    Some(Way::AlerterToNats),
                 ],
                 Component::ClickHouse => &[None, Some(Way::SinksToClickHouse)],
-                Component::Worker(_) | Component::Sink(_) => &[],
+                _ => &[],
             };
             for traveller in travellers {
                 ways.insert((*traveller, *server), Proxy::start().await?);

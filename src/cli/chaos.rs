@@ -249,6 +249,7 @@ fn table(report: &Report) -> Table {
         ),
         ("copies to be merged", report.copies_unmerged.to_string()),
         ("redelivered", report.redelivered.to_string()),
+        ("posts again, refused", format!("{}, {}", report.posted_again, report.posts_refused)),
         ("torn by a kill, untold", report.verdict.torn.to_string()),
         (
             "longest blackout",

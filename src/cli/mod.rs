@@ -6,6 +6,7 @@ mod bench;
 mod chaos;
 mod check;
 mod config;
+mod deadletter;
 mod enforcement;
 mod eval;
 mod exit;
@@ -122,6 +123,9 @@ Examples:
     Policy(policy::Policy),
     /// Show or turn the switch for all policies at once
     Enforcement(enforcement::Enforcement),
+    /// Look at events that could not be stored, and replay them once the cause is mended
+    #[command(subcommand)]
+    Deadletter(deadletter::Deadletter),
     /// Test policies: suites of cases in YAML, and `test_` rules in Rego
     Test(test::Test),
     /// Bring ClickHouse's tables up to date
@@ -178,6 +182,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Config(command) => config::run(&command, &loaded, json),
             Command::Check(command) => check::run(command, &loaded.config, json).await,
             Command::Audit(command) => audit::run(*command, &loaded.config, json).await,
+            Command::Deadletter(command) => deadletter::run(command, &loaded.config, json).await,
             Command::Tail(command) => tail::run(command, &loaded.config, json).await,
             Command::Test(command) => test::run(command, &loaded.config, json).await,
             Command::Status(command) => status::run(&command, &loaded.config, json).await,

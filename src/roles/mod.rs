@@ -17,6 +17,7 @@ pub mod policies_diff;
 pub mod policies_folder;
 pub mod sink;
 pub mod status;
+pub mod verify;
 pub mod worker;
 
 /// What every role is given.

@@ -188,6 +188,12 @@ metrics! {
     stream_lag: Gauge(gauge) "sluicegate_stream_lag_messages" Count { consumer: &str };
     /// Age of the oldest event in the audit stream.
     stream_oldest_age: Gauge(gauge) "sluicegate_stream_oldest_age_seconds" Seconds;
+    /// Links added to the chain over a table's rows.
+    chain_links: Counter(counter) "sluicegate_chain_links_total" Count { chain: &str };
+    /// Rows that these links cover.
+    chain_rows: Counter(counter) "sluicegate_chain_rows_total" Count { chain: &str };
+    /// Sequences of the audit stream that are stored and not yet covered by a chain.
+    chain_lag: Gauge(gauge) "sluicegate_chain_lag_messages" Count { chain: &str };
     /// Inserts, by table and result.
     sink_batches: Counter(counter) "sluicegate_sink_batches_total" Count { table: &str, result: BatchResult };
     /// Rows inserted, by table.
@@ -364,6 +370,9 @@ mod tests {
         stream_bytes().set(1.0);
         stream_lag("sluicegate-sink").set(3.0);
         stream_oldest_age().set(1.0);
+        chain_links("decisions").increment(1);
+        chain_rows("decisions").increment(1);
+        chain_lag("decisions").set(0.0);
         sink_batches("policy_decisions", BatchResult::Ok).increment(1);
         sink_rows("policy_decisions").increment(1);
         sink_batch_rows().record(700.0);

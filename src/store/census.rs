@@ -33,6 +33,8 @@ pub struct CensusViolation {
     pub decision_id: Uuid,
     /// The step that its caller named.
     pub step_id: String,
+    /// Whether somebody was told.
+    pub notified: bool,
 }
 
 /// All rows of both tables.

@@ -3,6 +3,7 @@
 
 pub mod bench;
 mod census;
+pub mod chain;
 mod client;
 mod error;
 mod export;
@@ -17,6 +18,7 @@ mod size;
 mod statements;
 mod stored;
 mod versions;
+mod workers;
 
 pub use census::{Census, CensusDecision, CensusViolation};
 pub use client::Store;
@@ -33,3 +35,4 @@ pub use rules::{EnforcementRow, RuleRow};
 pub use size::{Disk, TableSize};
 pub use stored::StoredDecision;
 pub use versions::MAX_VERSIONS;
+pub use workers::CheckpointRow;

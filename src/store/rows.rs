@@ -23,6 +23,8 @@ pub enum Table {
     Rules,
     /// `policy_enforcement`.
     Enforcement,
+    /// `audit_workers`.
+    Workers,
     /// `policy_notifications`.
     Notifications,
 }
@@ -36,6 +38,7 @@ impl Table {
             Self::Violations => "policy_violations",
             Self::Rules => "policy_rules",
             Self::Enforcement => "policy_enforcement",
+            Self::Workers => "audit_workers",
             Self::Notifications => "policy_notifications",
         }
     }
@@ -48,6 +51,7 @@ impl Table {
             Self::Violations => "violations",
             Self::Rules => "rules",
             Self::Enforcement => "enforcement",
+            Self::Workers => "checkpoints",
             Self::Notifications => "notifications",
         }
     }
@@ -55,7 +59,7 @@ impl Table {
     /// The column of [`StoredRow::id`].
     pub(super) const fn id_column(self) -> &'static str {
         match self {
-            Self::Decisions | Self::Violations | Self::Notifications => "id",
+            Self::Decisions | Self::Violations | Self::Notifications | Self::Workers => "id",
             Self::Rules | Self::Enforcement => "content_id",
         }
     }

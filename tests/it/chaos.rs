@@ -88,7 +88,9 @@ async fn the_proof_finds_what_is_taken_away_and_what_is_put_in() {
     let named = |promise: &str, id: Uuid| names(&found, promise, id);
     assert!(named("every answer has exactly one row, with its verdict", gone), "{found:?}");
     assert!(named("the stream and ClickHouse hold the same events", gone), "{found:?}");
-    assert_eq!(found.len(), 2, "{found:?}");
+    let certificate = "the chains hold, and `audit verify` gives its certificate";
+    assert!(names(&found, certificate, gone), "{found:?}");
+    assert_eq!(found.len(), 3, "{found:?}");
 
     // A row is there twice, in a way that no merge mends: at another time.
     let twice = rows.iter().find(|row| row.decision == "deny").unwrap().id;

@@ -375,6 +375,8 @@ async fn queries_run_and_columns_exist() {
         "policy_versions",
         "policy_changes",
         "enforcement_changes",
+        "audit_batches",
+        "audit_workers",
     ];
     for view in views {
         let (_, rest) = analytics.split_once(&format!("## Columns of `{view}`")).unwrap();

@@ -10,6 +10,7 @@
 )]
 
 mod alerter;
+mod audit;
 mod bench;
 mod chaos;
 mod cli;

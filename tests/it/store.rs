@@ -91,7 +91,7 @@ async fn migrations_apply_once_and_again_change_nothing() {
                   WHERE database = currentDatabase()";
     assert_eq!(
         text(&outside(&config), tables).await,
-        "decisions enforcement_changes notifications policy_changes policy_decisions \
+        "audit_batches audit_workers decisions enforcement_changes notifications policy_changes policy_decisions \
          policy_enforcement policy_notifications policy_rules policy_versions policy_violations \
          schema_migrations unknown_notifications violations"
     );

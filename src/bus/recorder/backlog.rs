@@ -71,6 +71,34 @@ impl Backlog {
         self.len() < self.most && self.bytes() < self.most_bytes
     }
 
+    /// Whether a file has everything that is here, too.
+    pub(in crate::bus) fn is_in_files(&self) -> bool {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter().all(|kept| kept.segment.is_some())
+    }
+
+    /// Events that no file has, at most so many.
+    pub(in crate::bus) fn only_here(&self, most: usize) -> Vec<Outgoing> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let only = events.iter().filter(|kept| kept.segment.is_none());
+        only.take(most).map(|kept| kept.event.clone()).collect()
+    }
+
+    /// Notes the file that has these now, which are in the same order as here. Gives how many of them
+    /// are gone meanwhile, because the stream has them.
+    pub(in crate::bus) fn now_in(&self, segment: u64, written: &[Outgoing]) -> usize {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut only = events.iter_mut().filter(|kept| kept.segment.is_none()).peekable();
+        let mut gone = 0;
+        for event in written {
+            match only.next_if(|kept| kept.event.id == event.id) {
+                Some(kept) => kept.segment = Some(segment),
+                None => gone += 1,
+            }
+        }
+        gone
+    }
+
     /// Adds events.
     pub(in crate::bus) fn push(&self, new: impl Iterator<Item = Kept>) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,6 +191,19 @@ mod tests {
         assert_eq!((backlog.len(), backlog.bytes()), (0, 0));
         backlog.count_unread(7);
         assert_eq!(backlog.waiting(), 7);
+    }
+
+    #[test]
+    fn what_is_written_later_is_in_files_from_then_on() {
+        let backlog = Backlog::new(9, 1 << 20);
+        backlog.push([event("1"), event("2"), event("3")].into_iter());
+        let written = backlog.only_here(2);
+        assert_eq!(written.len(), 2);
+        backlog.settle(1, vec![]);
+        assert_eq!(backlog.now_in(7, &written), 1, "the stream has the first");
+        assert!(!backlog.is_in_files());
+        assert_eq!(backlog.now_in(7, &backlog.only_here(9)), 0);
+        assert!(backlog.is_in_files());
     }
 
     #[test]

@@ -80,7 +80,7 @@ struct Inner {
     backlog: Arc<Backlog>,
     spill: Option<Spill>,
     tally: Tally,
-    /// Whether the last attempt to send what is kept failed.
+    /// Whether the last attempt to publish failed.
     stuck: AtomicBool,
     health: Reporter,
 }
@@ -133,11 +133,12 @@ impl Recorder {
     /// False means that what wasn't acknowledged is kept and sent until it is, unless the stream can
     /// never take it.
     ///
-    /// While a backlog waits, new events queue behind it at once: a stream that is down costs a
-    /// check the writing of a file, not a timeout.
+    /// While the stream takes nothing, new events queue at once: that costs a check the writing of a
+    /// file, not a timeout. As soon as it takes something again, they are published beside what
+    /// waits: what a dead worker left, perhaps a lot, must not turn into denials or pending replies.
     pub async fn record(&self, record: Record) -> bool {
         let inner = &self.inner;
-        if self.backlog() > 0 {
+        if inner.stuck.load(Ordering::Acquire) {
             inner.keep(record.events).await;
             return false;
         }
@@ -148,13 +149,15 @@ impl Recorder {
             return given_up == 0;
         }
         tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
+        inner.stuck.store(true, Ordering::Release);
         inner.keep(unsent).await;
         false
     }
 
     /// Publishes an event that isn't worth keeping: true once the stream has acknowledged it.
     pub async fn offer(&self, event: Outgoing) -> bool {
-        self.backlog() == 0 && self.inner.publish_all(vec![event], false).await.unsent.is_empty()
+        !self.inner.stuck.load(Ordering::Acquire)
+            && self.inner.publish_all(vec![event], false).await.unsent.is_empty()
     }
 
     /// Keeps events without trying to publish them first: they belong to others that are kept.
@@ -185,7 +188,7 @@ impl Recorder {
             if self.backlog() == 0 {
                 return true;
             }
-            let spilled = inner.spill.as_ref().is_some_and(|spill| !spill.is_failing());
+            let spilled = inner.spill.is_some() && inner.backlog.is_in_files();
             if spilled && inner.stuck.load(Ordering::Acquire) {
                 return false;
             }
@@ -203,7 +206,7 @@ impl Recorder {
             waiting: self.backlog() as u64,
             spilled_bytes: spill.map_or(0, Spill::bytes),
             spill_max_bytes: spill.map_or(0, Spill::max_bytes),
-            memory_only: spill.is_none_or(Spill::is_failing),
+            memory_only: spill.is_none_or(Spill::is_failing) || !inner.backlog.is_in_files(),
             stuck: inner.stuck.load(Ordering::Acquire),
             recorded: inner.tally.recorded(),
             kept: inner.tally.kept(),
@@ -242,8 +245,9 @@ impl Recorder {
                 inner.backlog.filled().await;
                 continue;
             }
-            let reason = inner.send_again(batch).await;
-            inner.stuck.store(reason.is_some(), Ordering::Release);
+            let count = batch.len();
+            let (reason, left) = inner.send_again(batch).await;
+            inner.stuck.store(left == count, Ordering::Release);
             if let Some(reason) = reason {
                 // Without the number of events, which would make each message a new one.
                 inner.health.waiting(format!(
@@ -267,8 +271,8 @@ impl Inner {
         }
     }
 
-    /// Sends the oldest of what is kept. Says why, if not everything arrived.
-    async fn send_again(&self, batch: Vec<Kept>) -> Option<String> {
+    /// Sends the oldest of what is kept. Says why, if not everything arrived, and how much didn't.
+    async fn send_again(&self, batch: Vec<Kept>) -> (Option<String>, usize) {
         let count = batch.len();
         let (events, segments): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|kept| (kept.event, kept.segment)).unzip();
@@ -290,12 +294,12 @@ impl Inner {
         }
         self.tally.settle(&settled);
         metrics::audit_resent().increment(u64::try_from(settled.len()).unwrap_or(u64::MAX));
-        let failed = !back.is_empty();
+        let left = back.len();
         self.backlog.settle(count, back);
         if let Some(spill) = &self.spill {
             spill.settle(done).await;
         }
-        failed.then_some(reason)
+        ((left > 0).then_some(reason), left)
     }
 
     /// Publishes all, then awaits all acknowledgements.

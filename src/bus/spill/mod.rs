@@ -13,7 +13,7 @@ mod store;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -135,15 +135,21 @@ impl Spill {
 
 fn work(mut store: Store, commands: &flume::Receiver<Command>) {
     store.adopt();
+    let mut looked = Instant::now();
     loop {
-        match commands.recv_timeout(ADOPT) {
+        // Also while there is no end of commands.
+        if looked.elapsed() >= ADOPT {
+            store.adopt();
+            looked = Instant::now();
+        }
+        match commands.recv_timeout(ADOPT.saturating_sub(looked.elapsed())) {
             Ok(command) => {
                 // What waits meanwhile shares one write.
                 let mut batch = vec![command];
                 batch.extend(commands.try_iter().take(AT_ONCE));
                 store.carry_out(batch);
             }
-            Err(flume::RecvTimeoutError::Timeout) => store.adopt(),
+            Err(flume::RecvTimeoutError::Timeout) => (),
             Err(flume::RecvTimeoutError::Disconnected) => return,
         }
     }

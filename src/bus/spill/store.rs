@@ -17,6 +17,8 @@ use crate::runtime::metrics;
 
 /// Bytes at which a file is closed and another one begun.
 const SEGMENT: u64 = 8 << 20;
+/// Events that are written at once when files can be written again.
+const RESCUED: usize = 4_096;
 /// How long files are left alone after one could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,8 @@ pub(super) struct Store {
     current: Option<u64>,
     next: u64,
     failed: Option<Instant>,
+    /// What was found altered, for the health.
+    damaged: Option<String>,
 }
 
 impl Store {
@@ -50,6 +54,7 @@ impl Store {
             current: None,
             next: 0,
             failed: None,
+            damaged: None,
         }
     }
 
@@ -93,15 +98,46 @@ impl Store {
                     );
                     self.add(segment);
                 }
-                if self.failed.is_none() {
-                    self.health.ready();
-                }
+                self.rescue();
             }
             Err(error) => self.failing(&error),
         }
         self.tidy();
         if self.state.unread.load(Ordering::Acquire) > 0 {
             self.backlog.wake();
+        }
+    }
+
+    /// After a failure, writes what is in memory alone, if that can be done again.
+    fn rescue(&mut self) {
+        let only = self.backlog.only_here(RESCUED);
+        if self.failed.is_none() && only.is_empty() {
+            return self.well();
+        }
+        let mut frames = Vec::new();
+        // What can't be framed never is; it stands in nobody's way.
+        let only: Vec<_> =
+            only.into_iter().filter(|event| frame::append(event, &mut frames)).collect();
+        match self.write(&frames, only.len(), true) {
+            Ok(segment) => {
+                let gone = self.backlog.now_in(segment, &only);
+                self.settle(&vec![segment; gone]);
+                self.failed = None;
+                self.state.failing.store(false, Ordering::Release);
+                self.well();
+            }
+            Err(error) => {
+                self.current = None;
+                self.failing(&error);
+            }
+        }
+    }
+
+    /// Says that files can be written, and what was found altered.
+    fn well(&self) {
+        match &self.damaged {
+            Some(damaged) => self.health.degraded(damaged.clone()),
+            None => self.health.ready(),
         }
     }
 
@@ -150,7 +186,7 @@ impl Store {
             Ok(segment) => {
                 if self.failed.take().is_some() {
                     self.state.failing.store(false, Ordering::Release);
-                    self.health.ready();
+                    self.well();
                 }
                 if to_memory {
                     let kept = |event| Kept { event, segment: Some(segment) };
@@ -228,9 +264,18 @@ impl Store {
                         "a file of the spill was altered: what is whole is sent, the rest is lost; \
                          the file is kept as .damaged"
                     );
+                    self.damaged = Some(format!(
+                        "{} was altered: {} bytes of it are no events any more; it is kept as \
+                         .damaged; look at it, remove it, and start again",
+                        segment.path().display(),
+                        scan.damaged_bytes
+                    ));
                 }
                 let kept = |event| Kept { event, segment: Some(*number) };
                 self.backlog.push(scan.events.into_iter().map(kept));
+                if self.failed.is_none() {
+                    self.well();
+                }
             }
             Err(error) => {
                 // It stays for the next process: nothing is removed that wasn't sent.

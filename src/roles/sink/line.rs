@@ -8,9 +8,12 @@ use serde_json::error::Category;
 use crate::bus::Subjects;
 use crate::bus::consumer::Delivered;
 use crate::config::Config;
-use crate::contract::{DecisionEvent, EVENT_SCHEMA, NotificationEvent, ViolationEvent};
+use crate::contract::{
+    CheckpointEvent, DecisionEvent, EVENT_SCHEMA, NotificationEvent, ViolationEvent,
+};
 use crate::store::{
-    DecisionRow, NotificationRow, StoreError, StoredRow, StreamPosition, ViolationRow,
+    CheckpointRow, DecisionRow, NotificationRow, StoreError, StoredRow, StreamPosition,
+    ViolationRow,
 };
 
 /// How far the clock of an alerting service may be ahead of the stream's, and how long it may take to
@@ -61,6 +64,18 @@ impl Line for ViolationRow {
 
     fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
         read_event(&message.payload, |event: &ViolationEvent| event.schema)
+            .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
+            .map(Some)
+    }
+}
+
+impl Line for CheckpointRow {
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.checkpoint())
+    }
+
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        read_event(&message.payload, |event: &CheckpointEvent| event.schema)
             .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
             .map(Some)
     }

@@ -112,10 +112,12 @@ fn of_streams(config: &Config, nats: &NatsStatus, now: DateTime<Utc>, found: &mu
     for consumer in &audit.consumers {
         let waiting = consumer.pending.saturating_add(consumer.unacknowledged);
         if !consumer.active && waiting > 0 {
+            // The consumer of a URL that is used no more waits as well.
+            let role = if consumer.name.contains("alerter") { "alerter" } else { "sink" };
             found.add(
-                "sink",
+                role,
                 format!(
-                    "nobody reads {} and {waiting} events wait for it (sluicegate sink)",
+                    "nobody reads {} and {waiting} events wait for it (sluicegate {role})",
                     consumer.name
                 ),
             );

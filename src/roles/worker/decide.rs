@@ -61,11 +61,13 @@ impl Answer {
         if recorded || !self.reply.allowed {
             return None;
         }
-        let Some(unrecorded) = self.strict.take() else {
+        let Some(mut unrecorded) = self.strict.take() else {
             metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
             return None;
         };
         metrics::audit_denied().increment(1);
+        // The decision stays in history as it was evaluated; its violation says what was told.
+        unrecorded.event.decision = Verdict::Deny;
         self.reply.allowed = false;
         self.reply.decision = Verdict::Deny;
         self.reply.reason = violation::AUDIT_UNAVAILABLE.to_owned();

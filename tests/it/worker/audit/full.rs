@@ -141,6 +141,7 @@ async fn a_deleted_stream_is_brought_back_and_gets_what_was_kept() {
 async fn when_no_more_can_be_kept_checks_are_refused_not_lost() {
     let mut fleet = Fleet::new();
     fleet.config.audit.retry_queue = 5;
+    fleet.config.audit.spill_folder = "".into();
     // Nobody but this test brings the stream back.
     fleet.config.backoff.max = Duration::from_secs(3_600);
     let (_worker, agent, audit) = fleet.start().await;

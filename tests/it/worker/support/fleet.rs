@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, AuditStream, until};
+use super::{Agent, AuditStream, Program, until};
 use crate::support::servers::NatsServer;
 
 /// One server, one folder, and the configuration that workers on them share.
@@ -75,6 +75,18 @@ impl Fleet {
     /// The folder of the policies.
     pub(crate) fn policies(&self) -> &Path {
         &self.config.policies.folder
+    }
+
+    /// The program as a worker with this fleet's folders, and more settings.
+    pub(crate) fn program(&self, settings: &[&str]) -> Program {
+        let folder = format!("policies.folder={}", self.policies().display());
+        let spill = format!("audit.spill_folder={}", self.config.audit.spill_folder.display());
+        let url = self.nats.url();
+        let mut arguments = vec!["worker", "--nats-url", &url];
+        for setting in [folder.as_str(), spill.as_str()].iter().chain(settings) {
+            arguments.extend(["--set", setting]);
+        }
+        Program::new(&arguments)
     }
 
     /// A folder for other files.

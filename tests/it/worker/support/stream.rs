@@ -4,11 +4,14 @@ use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{self, Context};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::until;
 use crate::support::cluster::servers;
+
+/// Where workers say how far they have numbered.
+const CHECKPOINT: &str = "policy.checkpoint";
 
 /// A stream, seen from outside.
 pub(crate) struct AuditStream {
@@ -44,9 +47,24 @@ impl AuditStream {
         self.stream().await.cached_info().config.clone()
     }
 
-    /// How many events it holds.
+    /// How many events it holds, without checkpoints.
     pub(crate) async fn len(&self) -> u64 {
-        self.stream().await.cached_info().state.messages
+        self.count(">").await - self.count(CHECKPOINT).await
+    }
+
+    async fn count(&self, filter: &str) -> u64 {
+        let mut subjects = self.stream().await.info_with_subjects(filter).await.unwrap();
+        let mut sum = 0;
+        while let Some((_, count)) = subjects.try_next().await.unwrap() {
+            sum += u64::try_from(count).unwrap();
+        }
+        sum
+    }
+
+    /// All checkpoints, oldest first.
+    pub(crate) async fn checkpoints(&self) -> Vec<Value> {
+        let all = self.everything().await;
+        all.into_iter().filter(|s| s.subject == CHECKPOINT).map(|s| s.event).collect()
     }
 
     /// The newest event of a NATS subject, now.
@@ -55,8 +73,13 @@ impl AuditStream {
         Some(stored(&message.subject, &message.headers, &message.payload))
     }
 
-    /// All events, oldest first.
+    /// All events without checkpoints, oldest first.
     pub(crate) async fn all(&self) -> Vec<Stored> {
+        let all = self.everything().await;
+        all.into_iter().filter(|stored| stored.subject != CHECKPOINT).collect()
+    }
+
+    async fn everything(&self) -> Vec<Stored> {
         let stream = self.stream().await;
         let expected = usize::try_from(stream.cached_info().state.messages).unwrap();
         let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
