@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use sluicegate::config::Config;
 
+use crate::support::servers::nats_server;
+
 /// The roles, each of which is a subcommand and a service.
 const ROLES: [&str; 4] = ["worker", "sink", "alerter", "console"];
 
@@ -194,7 +196,33 @@ fn mounted_files_exist() {
 
 #[test]
 fn the_nats_configuration_has_room_for_the_streams() {
-    let text = read("deploy/nats/nats-server.conf");
+    for file in ["deploy/nats/nats-server.conf", "deploy/nats/cluster.conf"] {
+        has_room(&read(file));
+    }
+}
+
+#[test]
+fn the_cluster_keeps_three_copies_on_disk() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let accepted = Command::new(nats_server())
+        .args(["-t", "--config"])
+        .arg(root.join("deploy/nats/cluster.conf"))
+        .env("NODE", "nats-1")
+        .output()
+        .unwrap();
+    assert!(accepted.status.success(), "{accepted:?}");
+    assert!(read("deploy/nats/cluster.conf").contains("\n  sync_interval: always\n"));
+    let shown = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(["config", "--profile", "cluster", "--json"])
+        .env_clear()
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("nats-3:4222") && shown.contains("replicas"), "{shown}");
+}
+
+fn has_room(text: &str) {
     let number = |key: &str| -> u64 {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
         line.trim_start_matches(':').trim().parse().unwrap()

@@ -79,21 +79,26 @@ impl AuditStream {
         all.into_iter().filter(|stored| stored.subject != CHECKPOINT).collect()
     }
 
+    /// A cluster that has just chosen a leader may let a reading fail: then it begins anew.
     async fn everything(&self) -> Vec<Stored> {
-        let stream = self.stream().await;
+        until("the stream is read", async || self.read().await).await
+    }
+
+    async fn read(&self) -> Option<Vec<Stored>> {
+        let stream = self.jetstream.get_stream(&self.name).await.ok()?;
         let expected = usize::try_from(stream.cached_info().state.messages).unwrap();
         let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
-        let consumer = stream.create_consumer(config).await.unwrap();
+        let consumer = stream.create_consumer(config).await.ok()?;
         let mut found = Vec::with_capacity(expected);
         while found.len() < expected {
-            let mut batch = consumer.fetch().max_messages(500).messages().await.unwrap();
+            let mut batch = consumer.fetch().max_messages(500).messages().await.ok()?;
             while let Some(message) = batch.next().await {
-                let message = message.unwrap();
+                let message = message.ok()?;
                 let headers = message.headers.clone().unwrap_or_default();
                 found.push(stored(&message.subject, &headers, &message.payload));
             }
         }
-        found
+        Some(found)
     }
 
     /// The event with this message id; there must be exactly one.
