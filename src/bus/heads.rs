@@ -2,8 +2,6 @@
 //! that its author looked at: so a chain has one line, however many sinks seal it, and whoever removes its
 //! end elsewhere is found out.
 
-use async_nats::jetstream;
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
@@ -14,6 +12,7 @@ use bytes::Bytes;
 use super::bucket::{Bucket, PutError, create};
 use super::connection::Connection;
 use super::error::BusError;
+use super::stream::existing;
 use crate::config::Config as Settings;
 
 /// Links of each chain that the bucket remembers; only the newest is used.
@@ -70,21 +69,15 @@ impl Heads {
     /// # Errors
     /// When the server doesn't answer.
     pub async fn newest(&self, key: &str) -> Result<Head, BusError> {
-        use jetstream::context::GetStreamErrorKind as Kind;
-
         let nothing = Head { value: None, revision: 0 };
         let failed = |error: &dyn std::fmt::Display| BusError::Request {
             what: "read the bucket of chains",
             reason: error.to_string(),
         };
-        let stream = match self.bucket.context.get_stream(self.bucket.stream()).await {
-            Ok(stream) => stream,
-            Err(error) => match error.kind() {
-                Kind::JetStream(server) if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    return Ok(nothing);
-                }
-                _ => return Err(failed(&error)),
-            },
+        let name = self.bucket.stream();
+        let stream = existing(&self.bucket.context, &name, "read the bucket of chains").await?;
+        let Some(stream) = stream else {
+            return Ok(nothing);
         };
         match stream.get_last_raw_message_by_subject(&self.bucket.subject(key)).await {
             Ok(message) => {

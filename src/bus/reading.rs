@@ -11,7 +11,7 @@ use futures::StreamExt;
 
 use super::connection::Connection;
 use super::error::BusError;
-use super::stream::context;
+use super::stream::{context, existing};
 
 /// A stream, read from the side.
 pub struct Replay {
@@ -63,16 +63,8 @@ impl Replay {
     /// # Errors
     /// When the server doesn't answer.
     pub async fn open(connection: &Connection, name: &str) -> Result<Option<Self>, BusError> {
-        use jetstream::context::GetStreamErrorKind as Kind;
-
-        let stream = match context(connection).get_stream(name).await {
-            Ok(stream) => stream,
-            Err(error) => match error.kind() {
-                Kind::JetStream(server) if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    return Ok(None);
-                }
-                _ => return Err(BusError::request("stream information", &error)),
-            },
+        let Some(stream) = existing(&context(connection), name, "stream information").await? else {
+            return Ok(None);
         };
         let created = stream.cached_info().created;
         let epoch = i64::try_from(created.unix_timestamp_nanos() / 1_000)
