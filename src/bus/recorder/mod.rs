@@ -247,16 +247,26 @@ impl Recorder {
             }
             let count = batch.len();
             let (reason, left) = inner.send_again(batch).await;
-            inner.stuck.store(left == count, Ordering::Release);
             if let Some(reason) = reason {
                 // Without the number of events, which would make each message a new one.
                 inner.health.waiting(format!(
                     "the audit stream does not take events, they are kept and sent again: {reason}"
                 ));
-                tokio::time::sleep(retry.next_delay()).await;
-            } else {
-                retry.reset();
             }
+            // Only what is new says that the stream takes nothing: an event that it never takes must not
+            // make others wait.
+            if left < count {
+                inner.stuck.store(false, Ordering::Release);
+                retry.reset();
+                continue;
+            }
+            // Nor may it keep them in their files.
+            if let Some(spill) = inner.spill.as_ref().filter(|spill| spill.unread() > 0)
+                && inner.backlog.has_room()
+            {
+                spill.load().await;
+            }
+            tokio::time::sleep(retry.next_delay()).await;
         }
     }
 }
@@ -272,32 +282,17 @@ impl Inner {
     }
 
     /// Sends the oldest of what is kept. Says why, if not everything arrived, and how much didn't.
-    async fn send_again(&self, batch: Vec<Kept>) -> (Option<String>, usize) {
+    async fn send_again(&self, batch: Vec<Outgoing>) -> (Option<String>, usize) {
         let count = batch.len();
-        let (events, segments): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|kept| (kept.event, kept.segment)).unzip();
-        let places: Vec<(String, Option<u64>)> =
-            events.iter().map(|event| event.id.clone()).zip(segments).collect();
-        let ours = events.clone();
-        let Attempt { unsent, reason, .. } = self.publish_all(events, true).await;
-        // In the order of the batch, as all that is unsent is.
-        let mut unsent = unsent.into_iter().peekable();
-        let (mut back, mut done, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-        for (event, (id, segment)) in ours.into_iter().zip(places) {
-            match unsent.next_if(|event| event.id == id) {
-                Some(event) => back.push(Kept { event, segment }),
-                None => {
-                    done.extend(segment);
-                    settled.push(event);
-                }
-            }
-        }
-        self.tally.settle(&settled);
-        metrics::audit_resent().increment(u64::try_from(settled.len()).unwrap_or(u64::MAX));
-        let left = back.len();
-        self.backlog.settle(count, back);
+        let Attempt { unsent, reason, .. } = self.publish_all(batch, true).await;
+        let left = unsent.len();
+        let sent = self.backlog.settle(count, &unsent);
+        metrics::audit_resent().increment(u64::try_from(sent.len()).unwrap_or(u64::MAX));
+        let (events, files): (Vec<_>, Vec<_>) =
+            sent.into_iter().map(|kept| (kept.event, kept.segment)).unzip();
+        self.tally.settle(&events);
         if let Some(spill) = &self.spill {
-            spill.settle(done).await;
+            spill.settle(files.into_iter().flatten().collect()).await;
         }
         ((left > 0).then_some(reason), left)
     }

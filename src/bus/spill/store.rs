@@ -75,10 +75,14 @@ impl Store {
                 }
             }
         }
-        if !events.is_empty() {
+        let kept = !events.is_empty();
+        if kept {
             self.keep(events);
         }
         self.tidy();
+        if kept {
+            self.backlog.wake();
+        }
         for done in waiting {
             // Who waited may be gone.
             let _ = done.send(());
@@ -91,11 +95,15 @@ impl Store {
         match found {
             Ok(segments) => {
                 for segment in segments {
-                    tracing::warn!(
-                        file = %segment.path().display(),
-                        events = segment.events,
-                        "a worker that is gone left events; they are sent now"
-                    );
+                    if segment.loaded {
+                        self.damaged = damage(&segment).or_else(|| self.damaged.take());
+                    } else {
+                        tracing::warn!(
+                            file = %segment.path().display(),
+                            events = segment.events,
+                            "a worker that is gone left events; they are sent now"
+                        );
+                    }
                     self.add(segment);
                 }
                 self.rescue();
@@ -200,12 +208,10 @@ impl Store {
                 self.keep_in_memory(framed);
             }
         }
-        self.backlog.wake();
     }
 
     fn keep_in_memory(&self, events: Vec<Outgoing>) {
         self.backlog.push(events.into_iter().map(Kept::in_memory));
-        self.backlog.wake();
     }
 
     fn write(&mut self, frames: &[u8], events: usize, to_memory: bool) -> io::Result<u64> {
@@ -221,11 +227,18 @@ impl Store {
                 number
             }
         };
-        match self.segments.get_mut(&number) {
-            Some(segment) => segment.append(frames, events)?,
-            None => return Err(io::Error::other("the file is gone")),
+        let Some(segment) = self.segments.get_mut(&number) else {
+            return Err(io::Error::other("the file is gone"));
+        };
+        let appended = segment.append(frames, events);
+        if appended.is_err()
+            && segment.events == 0
+            && let Some(empty) = self.segments.remove(&number)
+            && let Err(error) = empty.remove()
+        {
+            tracing::warn!(%error, "an empty file of the spill could not be removed");
         }
-        Ok(number)
+        appended.map(|()| number)
     }
 
     fn failing(&mut self, error: &io::Error) {
@@ -254,23 +267,7 @@ impl Store {
             Ok(scan) => {
                 segment.loaded = true;
                 segment.unsettled = scan.events.len();
-                if scan.damaged_bytes > 0 {
-                    metrics::audit_spill_damaged_bytes()
-                        .increment(u64::try_from(scan.damaged_bytes).unwrap_or(u64::MAX));
-                    tracing::error!(
-                        file = %segment.path().display(),
-                        bytes = scan.damaged_bytes,
-                        events = scan.events.len(),
-                        "a file of the spill was altered: what is whole is sent, the rest is lost; \
-                         the file is kept as .damaged"
-                    );
-                    self.damaged = Some(format!(
-                        "{} was altered: {} bytes of it are no events any more; it is kept as \
-                         .damaged; look at it, remove it, and start again",
-                        segment.path().display(),
-                        scan.damaged_bytes
-                    ));
-                }
+                self.damaged = damage(segment).or_else(|| self.damaged.take());
                 let kept = |event| Kept { event, segment: Some(*number) };
                 self.backlog.push(scan.events.into_iter().map(kept));
                 if self.failed.is_none() {
@@ -318,4 +315,24 @@ impl Store {
         metrics::audit_spill_bytes().set(bytes as f64);
         self.backlog.count_unread(unread);
     }
+}
+
+/// Says that a file was altered, if it was.
+fn damage(segment: &Segment) -> Option<String> {
+    let bytes = segment.damaged_bytes;
+    if bytes == 0 {
+        return None;
+    }
+    let file = segment.path().display();
+    metrics::audit_spill_damaged_bytes().increment(u64::try_from(bytes).unwrap_or(u64::MAX));
+    tracing::error!(
+        %file,
+        bytes,
+        "a file of the spill was altered: what is whole is sent, the rest is lost; the file is kept as \
+         .damaged"
+    );
+    Some(format!(
+        "{file} was altered: {bytes} bytes of it are no events any more; it is kept as .damaged; look \
+         at it, remove it, and start again"
+    ))
 }
