@@ -1,6 +1,8 @@
 //! Reading a stream from the side, in order and without acknowledging anything: for comparing what it
 //! holds with what became of it.
 
+use std::time::Duration;
+
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -12,6 +14,9 @@ use futures::StreamExt;
 use super::connection::Connection;
 use super::error::BusError;
 use super::stream::{context, existing};
+
+/// After so long without a message it is asked whether there is one.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A stream, read from the side.
 pub struct Replay {
@@ -119,29 +124,40 @@ impl Replay {
         to: u64,
         bodies: bool,
     ) -> Result<Reading, BusError> {
-        let consumer = self
-            .stream
-            .create_consumer(pull::OrderedConfig {
-                filter_subjects: subjects,
-                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
-                headers_only: !bodies,
-                ..pull::OrderedConfig::default()
-            })
-            .await
-            .map_err(|error| BusError::request("reading the stream", &error))?;
-        let done = consumer.cached_info().num_pending == 0;
-        let messages = consumer
-            .messages()
-            .await
-            .map_err(|error| BusError::request("reading the stream", &error))?;
-        Ok(Reading { messages: Box::new(messages), to, done })
+        let config = pull::OrderedConfig {
+            filter_subjects: subjects,
+            headers_only: !bodies,
+            ..pull::OrderedConfig::default()
+        };
+        let (done, messages) = ordered(&self.stream, &config, from.max(1)).await?;
+        let stream = self.stream.clone();
+        Ok(Reading { stream, config, messages: Box::new(messages), to, next: from.max(1), done })
     }
+}
+
+/// Messages in order from a sequence on, and whether there are none.
+async fn ordered(
+    stream: &NatsStream,
+    config: &pull::OrderedConfig,
+    from: u64,
+) -> Result<(bool, pull::Ordered), BusError> {
+    let failed = |error: &dyn std::fmt::Display| BusError::request("reading the stream", &error);
+    let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: from };
+    let config = pull::OrderedConfig { deliver_policy, ..config.clone() };
+    let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
+    let none = consumer.cached_info().num_pending == 0;
+    let messages = consumer.messages().await.map_err(|error| failed(&error))?;
+    Ok((none, messages))
 }
 
 /// A reading of a stream.
 pub struct Reading {
+    stream: NatsStream,
+    config: pull::OrderedConfig,
     messages: Box<pull::Ordered>,
     to: u64,
+    /// Everything before it was given.
+    next: u64,
     done: bool,
 }
 
@@ -160,15 +176,29 @@ impl Reading {
         if self.done {
             return Ok(None);
         }
-        let message = match self.messages.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(BusError::request("reading the stream", &error)),
-            None => return Err(BusError::request("reading the stream", &"it ended")),
+        let message = loop {
+            match tokio::time::timeout(SILENCE, self.messages.next()).await {
+                Ok(Some(Ok(message))) => break message,
+                Ok(Some(Err(error))) => {
+                    return Err(BusError::request("reading the stream", &error));
+                }
+                Ok(None) => return Err(BusError::request("reading the stream", &"it ended")),
+                Err(_) => {
+                    // What was counted as we began may have been removed since.
+                    let (none, messages) = ordered(&self.stream, &self.config, self.next).await?;
+                    if none {
+                        self.done = true;
+                        return Ok(None);
+                    }
+                    *self.messages = messages;
+                }
+            }
         };
         let (sequence, pending) = match message.info() {
             Ok(info) => (info.stream_sequence, info.pending),
             Err(error) => return Err(BusError::request("reading the stream", &error)),
         };
+        self.next = sequence.saturating_add(1);
         self.done = pending == 0 || sequence >= self.to;
         if sequence > self.to {
             return Ok(None);

@@ -103,9 +103,12 @@ impl Backlog {
         let before = events.len();
         events.extend(new);
         let bytes: usize = events.iter().skip(before).map(weight).sum();
+        let added = events.len() > before;
         self.counted(events.len(), self.bytes() + bytes);
         drop(events);
-        self.wake();
+        if added {
+            self.wake();
+        }
     }
 
     /// Notes how many events wait in files alone.

@@ -80,8 +80,10 @@ struct Inner {
     backlog: Arc<Backlog>,
     spill: Option<Spill>,
     tally: Tally,
-    /// Whether the last attempt to publish failed.
+    /// Whether the stream takes nothing, so that what is new isn't tried either.
     stuck: AtomicBool,
+    /// Whether the last attempt to send again what is kept failed.
+    failing: AtomicBool,
     health: Reporter,
 }
 
@@ -124,8 +126,9 @@ impl Recorder {
             .build(connection.client.clone());
         let in_flight = Semaphore::new(settings.in_flight);
         let tally = Tally::new(settings.run);
-        let stuck = AtomicBool::new(false);
-        let inner = Inner { context, settings, in_flight, backlog, spill, tally, stuck, health };
+        let (stuck, failing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner =
+            Inner { context, settings, in_flight, backlog, spill, tally, stuck, failing, health };
         Self { inner: Arc::new(inner) }
     }
 
@@ -143,13 +146,17 @@ impl Recorder {
             return false;
         }
         let start = Instant::now();
+        let all = record.events.len();
         let Attempt { unsent, given_up, reason } = inner.publish_all(record.events, false).await;
         metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
         if unsent.is_empty() {
             return given_up == 0;
         }
         tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
-        inner.stuck.store(true, Ordering::Release);
+        // Else the stream takes something.
+        if unsent.len() == all {
+            inner.stuck.store(true, Ordering::Release);
+        }
         inner.keep(unsent).await;
         false
     }
@@ -189,7 +196,8 @@ impl Recorder {
                 return true;
             }
             let spilled = inner.spill.is_some() && inner.backlog.is_in_files();
-            if spilled && inner.stuck.load(Ordering::Acquire) {
+            let failing = [&inner.stuck, &inner.failing];
+            if spilled && failing.iter().any(|flag| flag.load(Ordering::Acquire)) {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -240,7 +248,7 @@ impl Recorder {
                 if retry.attempts() > 0 {
                     retry.reset();
                 }
-                inner.stuck.store(false, Ordering::Release);
+                inner.failing.store(false, Ordering::Release);
                 inner.health.ready();
                 inner.backlog.filled().await;
                 continue;
@@ -253,6 +261,7 @@ impl Recorder {
                     "the audit stream does not take events, they are kept and sent again: {reason}"
                 ));
             }
+            inner.failing.store(left == count, Ordering::Release);
             // Only what is new says that the stream takes nothing: an event that it never takes must not
             // make others wait.
             if left < count {
