@@ -3,14 +3,17 @@
 
 mod chain;
 mod compare;
+mod ends;
 mod numbers;
 mod report;
 mod stream;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 pub use report::{
-    ChainReport, Finding, Findings, Kind, Report, Signatures, StreamReport, TableReport,
+    ChainReport, Finding, Findings, Kind, Report, Signatures, StreamReport, TableReport, Verdict,
     WorkersReport,
 };
 
@@ -18,6 +21,9 @@ use crate::bus::{BusError, Connection};
 use crate::config::Config;
 use crate::store::chain::{Chained, KeyError, Link, Trusted};
 use crate::store::{Store, StoreError};
+
+/// What waits longer than this to be stored or sealed is a finding, at the least.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why nothing could be verified.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +116,14 @@ impl Job<'_> {
         self.now.checked_sub_signed(keep).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
+    /// Whether what waits since then should be done long since. A sink that was just started, or is in the
+    /// middle of a backlog, is given time.
+    fn is_overdue(&self, since: DateTime<Utc>) -> bool {
+        let patience = self.config.chain.interval.saturating_mul(20).max(PATIENCE);
+        let patience = chrono::TimeDelta::from_std(patience).unwrap_or(chrono::TimeDelta::MAX);
+        self.now.signed_duration_since(since) > patience
+    }
+
     /// The earliest row that is asked for.
     fn since(&self) -> DateTime<Utc> {
         self.scope.since.unwrap_or(DateTime::UNIX_EPOCH)
@@ -131,6 +145,7 @@ pub async fn verify(
     let trusted = Trusted::of(&config.chain)?;
     let job = Job { connection, store, config, scope, trusted: &trusted, now: Utc::now(), on_step };
     let mut report = Report {
+        verdict: Verdict::Failed,
         verified: false,
         checked_at: job.now,
         since: scope.since,
@@ -151,6 +166,7 @@ pub async fn verify(
     let dead = stream::dead_letters(&job).await?;
     stream::verify(&job, &standing, &dead, &mut report).await?;
     numbers::verify(&job, &standing, &dead, &mut report).await?;
-    report.verified = report.findings.verified();
+    report.verdict = report.judge();
+    report.verified = report.verdict == Verdict::Verified;
     Ok(report)
 }
