@@ -35,7 +35,8 @@ Examples:
   sluicegate audit verify --contents                         also compare rows with the events in the stream
   sluicegate audit anchor --json > anchor.json && sluicegate audit verify --anchor anchor.json
 
-Ends with 0 when everything that was looked at is as it should be, with 1 when something is not.")]
+Ends with 0 when everything that was looked at is as it should be, with 1 when something is not, or when
+no row of the span is sealed.")]
 pub(crate) struct Verify {
     /// Rows from here on: 30s, 15m, 2h, 7d ago, or a time such as 2026-03-02T10:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -231,7 +232,7 @@ fn show_findings(report: &Report) {
         Verdict::Verified => styled(print::GOOD, "VERIFIED"),
         Verdict::Failed => format!("{}: {}", styled(print::BAD, "NOT VERIFIED"), summary(report)),
         Verdict::Nothing => format!(
-            "{}: there is not one row in this span",
+            "{}: no row of this span is sealed (setting chain.interval), or there is none",
             styled(print::WARN, "NOTHING TO VERIFY")
         ),
     });

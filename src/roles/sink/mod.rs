@@ -37,6 +37,7 @@ use self::seal::{Sealable, Sealer};
 use self::told::Told;
 use super::RoleContext;
 use super::in_flight::InFlight;
+use super::retained;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Heads, Subjects};
@@ -287,14 +288,16 @@ impl Sealing<'_> {
     /// The sealer of a table; none where it has no chain.
     fn of(self, table: Table, settled: watch::Receiver<Option<Sealable>>) -> Option<Sealer> {
         let config = &self.context.config;
+        let chained = Chained::of(table)?;
         Some(Sealer {
-            chained: Chained::of(table)?,
+            chained,
             store: self.store.clone(),
             heads: Heads::open(self.connection, config),
             signer: self.signer,
             trusted: self.trusted,
             patience: config.nats.request_timeout,
             interval: config.chain.interval,
+            keep: retained::keeps(&config.retention, chained),
             rows: u64::try_from(config.chain.rows.max(1)).unwrap_or(u64::MAX),
             settled,
             health: self.context.health.part(format!("chain-{}", table.label())),

@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{BusError, Heads, PutError};
+use crate::roles::retained;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics;
 use crate::store::chain::{Chained, Index, Link, Range, Signed, Signer, Trusted};
@@ -27,6 +28,8 @@ pub(super) struct Sealer {
     /// The keys whose links are believed.
     pub(super) trusted: Trusted,
     pub(super) interval: Duration,
+    /// How long rows are kept.
+    pub(super) keep: Duration,
     /// How long NATS is waited for.
     pub(super) patience: Duration,
     /// Rows of one link.
@@ -58,6 +61,8 @@ pub(super) struct Memory {
     highest: Option<Reached>,
     /// Whether the bucket's earlier values were looked at for it.
     looked_back: bool,
+    /// Whether the bucket knows how long rows are kept.
+    retention_noted: bool,
     /// What a person should know, for as long as this process lives.
     grievance: Option<String>,
 }
@@ -109,6 +114,16 @@ enum SealError {
     Foreign(u64),
 }
 
+impl From<PutError> for SealError {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Conflict => Self::Overtaken,
+            PutError::Bus(error) => Self::Bus(error),
+            PutError::Refused(reason) => Self::Unreadable(reason),
+        }
+    }
+}
+
 /// The newest link and what the next one must be written on top of.
 struct Newest {
     link: Option<Link>,
@@ -149,6 +164,7 @@ impl Sealer {
         self.look_back().await?;
         let mut newest = self.newest(settled).await?;
         self.never_back(newest.link.as_ref())?;
+        self.note_retention().await?;
         // Whoever stands by, or doesn't know yet that he reads, leaves it to the one who does, as long as
         // that one does it.
         let digest = newest.link.as_ref().map(|link| link.digest.clone()).unwrap_or_default();
@@ -189,6 +205,15 @@ impl Sealer {
             }
         }
         self.memory.looked_back = true;
+        Ok(())
+    }
+
+    /// Verification must know under which settings rows were dropped.
+    async fn note_retention(&mut self) -> Result<(), SealError> {
+        if !self.memory.retention_noted {
+            retained::note(&self.heads, self.chained, self.keep).await?;
+            self.memory.retention_noted = true;
+        }
         Ok(())
     }
 
@@ -335,6 +360,8 @@ impl Sealer {
     }
 
     async fn adopt(&mut self, link: Link, revision: u64) -> Result<Newest, SealError> {
+        // Before it is written: the next process only knows what the bucket says.
+        self.never_back(Some(&link))?;
         let revision = self.put(&link, revision).await?;
         self.memory.stored.clone_from(&link.digest);
         Ok(Newest { link: Some(link), revision })
@@ -395,11 +422,7 @@ impl Sealer {
     async fn put(&self, link: &Link, revision: u64) -> Result<u64, SealError> {
         let value =
             serde_json::to_vec(link).map_err(|error| SealError::Unreadable(error.to_string()))?;
-        self.heads.put(self.chained.label(), value, revision).await.map_err(|error| match error {
-            PutError::Conflict => SealError::Overtaken,
-            PutError::Bus(error) => SealError::Bus(error),
-            PutError::Refused(reason) => SealError::Unreadable(reason),
-        })
+        Ok(self.heads.put(self.chained.label(), value, revision).await?)
     }
 
     fn complain(&mut self, grievance: String) {

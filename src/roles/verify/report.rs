@@ -318,7 +318,7 @@ pub enum Verdict {
     Verified,
     /// Something isn't.
     Failed,
-    /// There is nothing in the span that could be.
+    /// There is no row in the span, or none that is sealed yet.
     Nothing,
 }
 
@@ -353,10 +353,9 @@ impl Report {
     /// The verdict over what was found, and over how much there was to look at.
     pub(super) fn judge(&self) -> Verdict {
         let sealed = self.chains.iter().any(|chain| chain.rows_sealed > 0);
-        let numbered = self.workers.numbers > 0 || self.workers.unnumbered > 0;
         if !self.findings.verified() {
             Verdict::Failed
-        } else if sealed || numbered {
+        } else if sealed {
             Verdict::Verified
         } else {
             Verdict::Nothing
