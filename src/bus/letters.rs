@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
@@ -251,11 +253,13 @@ impl Letters {
         }
         // The time tells letters of one number apart, should their stream be made anew.
         let id = format!("replay-{}-{number}", letter.time.timestamp_micros());
-        let mut message = PublishMessage::build()
+        let plain = PublishMessage::build()
             .message_id(id)
             .expected_stream(&self.settings.name)
-            .header(REPLAYED, number.to_string().as_str());
+            .header(REPLAYED, number.to_string().as_str())
+            .payload(body.clone());
         // For whoever compares rows with the stream: which event it is, and where it stood.
+        let mut message = plain.clone();
         if let Some(event) = event_id(&body) {
             message = message.header(EVENT_ID, event.to_string().as_str());
         }
@@ -264,11 +268,13 @@ impl Letters {
                 .header(EPOCH, epoch.to_rfc3339().as_str())
                 .header(SEQUENCE, sequence.to_string().as_str());
         }
-        let message = message.payload(body);
-        let acknowledged = match self.context.send_publish(letter.subject.clone(), message).await {
-            Ok(pending) => pending.await,
-            Err(error) => Err(error),
-        };
+        let mut acknowledged = self.publish(&letter.subject, message).await;
+        if let Err(error) = &acknowledged
+            && error.kind() == PublishErrorKind::MaxPayloadExceeded
+        {
+            // An event so large has no room for them. Better stored than explained.
+            acknowledged = self.publish(&letter.subject, plain).await;
+        }
         // A duplicate was published by a replay that ended before it removed the letter.
         acknowledged.map_err(|error| BusError::request("replaying a dead letter", &error))?;
         let stream = self.stream(&self.settings.dead_letter_name).await?;
@@ -279,6 +285,14 @@ impl Letters {
             return Err(BusError::request("removing a dead letter", &error));
         }
         Ok(Replay::Replayed)
+    }
+
+    async fn publish(
+        &self,
+        subject: &str,
+        message: PublishMessage,
+    ) -> Result<PublishAck, PublishError> {
+        self.context.send_publish(subject.to_owned(), message).await?.await
     }
 
     fn refusal(&self, letter: &Letter) -> Option<String> {

@@ -106,15 +106,19 @@ impl Walk<'_> {
         self.strays(standing).await?;
         self.passed_over().await?;
         if self.unsigned > 0 {
-            report.notes.push(match self.chain.signatures {
-                Signatures::Valid => format!(
-                    "{} links of {} were sealed before there was a key; the first signed one vouches for \
-                     them",
-                    self.unsigned,
-                    self.chained.label()
-                ),
-                _ => format!("{} links of {} are not signed", self.unsigned, self.chained.label()),
-            });
+            let of = format!("{} links of {}", self.unsigned, self.chained.label());
+            if self.chain.signatures == Signatures::Unsigned {
+                // Nobody vouches for them: signatures can be taken away.
+                let detail = format!(
+                    "{of} are there and none is signed: if the key was only just set \
+                     (chain.signing_key_file), the next link that a sink seals vouches for them"
+                );
+                self.find(Finding::new(Kind::Signature, detail));
+            } else {
+                report.notes.push(format!(
+                    "{of} were sealed before there was a key; the first signed one vouches for them"
+                ));
+            }
         }
         for anchor in std::mem::take(&mut self.anchors) {
             let detail =

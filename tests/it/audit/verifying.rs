@@ -52,7 +52,7 @@ impl Worker {
         }
     }
 
-    async fn violate(&mut self, rig: &Rig) -> Uuid {
+    pub(super) async fn violate(&mut self, rig: &Rig) -> Uuid {
         let id = Uuid::now_v7();
         let event = self.event(&json!({
             "schema": 1, "id": id, "decision_id": Uuid::now_v7(), "worker": "w-1",
@@ -64,7 +64,7 @@ impl Worker {
         id
     }
 
-    async fn checkpoint(&self, rig: &Rig, change: &Value) {
+    pub(super) async fn checkpoint(&self, rig: &Rig, change: &Value) {
         let id = Uuid::now_v7();
         let mut event = json!({
             "schema": 1, "id": id, "timestamp": Utc::now(), "worker": "w-1",
