@@ -1,11 +1,13 @@
 //! Sealing: what is stored gets its link, whoever dies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate::store::Store;
 use sluicegate::store::chain::{Chained, Link};
+use sluicegate::store::{Store, Table};
 
-use crate::sink::{Rig, rig, rig_on};
+use super::verifying::Worker;
+use crate::sink::{Hold, Rig, rig_on};
 use crate::store::eventually;
 use crate::support::servers::ClickHouse;
 
@@ -120,13 +122,25 @@ async fn a_link_that_clickhouse_lacks_comes_again_and_a_bucket_that_is_lost_is_m
     sink.stopped().await;
 }
 
+/// What is stored and not acknowledged may come a second time, from another sink.
 #[tokio::test]
-async fn nothing_is_sealed_twice_and_nothing_too_early() {
-    let rig = rig().await;
-    let sink = rig.sink();
+async fn nothing_is_sealed_before_it_is_settled() {
+    let rig = rig_on(ClickHouse::shared(), quick).await;
+    let hold = Arc::new(Hold::at(Table::Decisions));
+    let first = rig.observed(Arc::clone(&hold) as _);
     let ids = rig.decisions(20).await;
+    hold.reached().await;
+    eventually("they are stored", async || {
+        rig.number("SELECT count() FROM policy_decisions").await == 20
+    })
+    .await;
+    // The other chain goes on meanwhile.
+    Worker::begin().violate(&rig).await;
+    sealed_of(&rig, Chained::Violations, 1).await;
+    assert_eq!(links(&rig).await.iter().map(|link| link.rows).sum::<u64>(), 0);
+    first.killed().await;
+    let second = rig.sink();
     rig.stored_once(&ids).await;
-    // At the pace of the default nothing is sealed yet, or everything.
-    assert!(matches!(links(&rig).await.iter().map(|link| link.rows).sum::<u64>(), 0 | 20));
-    sink.stopped().await;
+    sealed(&rig, 20).await;
+    second.stopped().await;
 }

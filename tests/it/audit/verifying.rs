@@ -30,7 +30,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         Self { run: Uuid::now_v7(), given: 0, ids: BTreeSet::new() }
     }
 
