@@ -80,7 +80,8 @@ fn decisions(said: &Said) -> Vec<bool> {
 
 #[tokio::test]
 async fn basic_core_and_properties() {
-    let Certified { house, audit, .. } = certified().await;
+    let certified = certified().await;
+    let (house, audit) = (&certified.house, &certified.audit);
     let mut context = request("alice", "read", "record-1");
     context["context"] = json!({"time": "2025-06-27T18:03-07:00", "ip": "192.168.1.1"});
     let mut archived = request("alice", "write", "record-2");
@@ -131,7 +132,8 @@ async fn basic_core_and_properties() {
 
 #[tokio::test]
 async fn errors_and_headers() {
-    let Certified { house, audit, .. } = certified().await;
+    let certified = certified().await;
+    let (house, audit) = (&certified.house, &certified.audit);
     let whole = request("alice", "read", "record-1");
     let mut bad: Vec<Value> = Vec::new();
     for (entity, member) in [
@@ -195,7 +197,8 @@ async fn errors_and_headers() {
 
 #[tokio::test]
 async fn batch_core_and_properties() {
-    let Certified { house, .. } = certified().await;
+    let certified = certified().await;
+    let house = &certified.house;
     let asked = async |body: Value| decisions(&house.post(MANY, body).await);
     let alice = json!({"type": "user", "id": "alice"});
     let bob = json!({"type": "user", "id": "bob"});
@@ -263,7 +266,8 @@ async fn batch_core_and_properties() {
 
 #[tokio::test]
 async fn the_three_semantics_and_context_for_who_wants_it() {
-    let Certified { house, audit, .. } = certified().await;
+    let certified = certified().await;
+    let (house, audit) = (&certified.house, &certified.audit);
     let body = |semantic: &str, subjects: &[&str]| {
         let items: Vec<Value> =
             subjects.iter().map(|who| json!({"subject": {"type": "user", "id": who}})).collect();

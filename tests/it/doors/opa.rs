@@ -67,7 +67,9 @@ async fn rules_places_in_them_and_paths_that_name_nothing() {
 
 #[tokio::test]
 async fn above_packages_each_policy_that_applies_speaks_for_itself() {
-    let fleet = Fleet::with_shipped("[cost_control]\nstatus = \"active\"\n");
+    let fleet = Fleet::with_shipped(
+        "[cost_control]\nstatus = \"active\"\n[default]\nstatus = \"active\"\n",
+    );
     let (_worker, _agent, _audit) = fleet.start().await;
     let house = House::open(&fleet.config).await;
     for (path, pointer) in [("", "/cmbagent/cost_control"), ("cmbagent", "/cost_control")] {

@@ -42,6 +42,14 @@ fn evaluation() -> Value {
         "resource": {"type": "record", "id": "r"}})
 }
 
+/// Waits until the server has taken in what a client subscribed to.
+async fn settled(client: &async_nats::Client) {
+    let inbox = client.new_inbox();
+    let mut own = client.subscribe(inbox.clone()).await.unwrap();
+    client.publish(inbox, "".into()).await.unwrap();
+    own.next().await.unwrap();
+}
+
 /// The report of a call.
 async fn reported(stream: &AuditStream, id: &Value) -> Value {
     until("the call is reported", async || {
@@ -122,7 +130,7 @@ async fn silence_garbage_and_overload_are_told_apart() {
     let house = House::open(&config).await;
     let client = async_nats::connect(nats.url()).await.unwrap();
     let mut checks = client.subscribe("policy.check").await.unwrap();
-    client.flush().await.unwrap();
+    settled(&client).await;
     let replies = client.clone();
     let answers = tokio::spawn(async move {
         let mut answer = 0;
@@ -159,7 +167,7 @@ async fn silence_garbage_and_overload_are_told_apart() {
     // Silence of management, which knows what a path names, costs an OPA client no more time.
     let _checks = client.subscribe("policy.check").await.unwrap();
     let _admin = client.subscribe("policy.admin.*").await.unwrap();
-    client.flush().await.unwrap();
+    settled(&client).await;
     let start = Instant::now();
     let asks = (0..20).map(|_| house.data("cmbagent/cost_control", input()));
     for said in futures::future::join_all(asks).await {
@@ -178,7 +186,7 @@ async fn a_batch_against_silence_ends_in_time() {
     let house = House::open(&config).await;
     let client = async_nats::connect(nats.url()).await.unwrap();
     let _silent = client.subscribe("policy.check").await.unwrap();
-    client.flush().await.unwrap();
+    settled(&client).await;
     for semantic in ["execute_all", "deny_on_first_deny"] {
         let body = json!({"options": {"evaluations_semantic": semantic},
             "evaluations": vec![evaluation(); 500]});
