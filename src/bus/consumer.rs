@@ -326,6 +326,19 @@ impl Session {
         })
     }
 
+    /// Makes sure that this process is the one that reads. To be asked before [`Self::next`] by whoever
+    /// wanted nothing for long: the reading may have gone to another process, and what is still in the
+    /// client's hands with it.
+    ///
+    /// # Errors
+    /// When another process reads, or as [`Self::progress`].
+    pub async fn still_reads(&mut self) -> Result<(), BusError> {
+        if self.progress().await?.reads {
+            return Ok(());
+        }
+        Err(BusError::request("reading the stream", &"another process reads it now"))
+    }
+
     fn check_connection(&self) -> Result<(), BusError> {
         if connects(&self.connection) == self.connects {
             Ok(())

@@ -29,5 +29,5 @@ pub use publisher::Publisher;
 pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
 pub use responder::{Incoming, Kind, Responder};
 pub use roll::Roll;
-pub use spill::SpillSettings;
+pub use spill::{Destination, SpillSettings};
 pub use subjects::Subjects;

@@ -1,6 +1,8 @@
 //! Reading a stream from the side, in order and without acknowledging anything: for comparing what it
 //! holds with what became of it.
 
+use std::time::Duration;
+
 use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -10,8 +12,12 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use super::connection::Connection;
+use super::consumer::utc;
 use super::error::BusError;
 use super::stream::{context, existing};
+
+/// After so long without a message it is asked whether there is one.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A stream, read from the side.
 pub struct Replay {
@@ -42,6 +48,8 @@ pub struct Kept {
     pub sequence: u64,
     /// Its NATS subject.
     pub subject: String,
+    /// When the stream took it.
+    pub time: DateTime<Utc>,
     /// The id by which the stream deduplicates.
     pub message_id: Option<String>,
     /// Its body; empty where only headers are read.
@@ -66,11 +74,7 @@ impl Replay {
         let Some(stream) = existing(&context(connection), name, "stream information").await? else {
             return Ok(None);
         };
-        let created = stream.cached_info().created;
-        let epoch = i64::try_from(created.unix_timestamp_nanos() / 1_000)
-            .ok()
-            .and_then(DateTime::from_timestamp_micros)
-            .ok_or_else(|| BusError::request("reading a time", &created))?;
+        let epoch = utc(stream.cached_info().created)?;
         Ok(Some(Self { stream, epoch }))
     }
 
@@ -119,29 +123,40 @@ impl Replay {
         to: u64,
         bodies: bool,
     ) -> Result<Reading, BusError> {
-        let consumer = self
-            .stream
-            .create_consumer(pull::OrderedConfig {
-                filter_subjects: subjects,
-                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
-                headers_only: !bodies,
-                ..pull::OrderedConfig::default()
-            })
-            .await
-            .map_err(|error| BusError::request("reading the stream", &error))?;
-        let done = consumer.cached_info().num_pending == 0;
-        let messages = consumer
-            .messages()
-            .await
-            .map_err(|error| BusError::request("reading the stream", &error))?;
-        Ok(Reading { messages: Box::new(messages), to, done })
+        let config = pull::OrderedConfig {
+            filter_subjects: subjects,
+            headers_only: !bodies,
+            ..pull::OrderedConfig::default()
+        };
+        let (done, messages) = ordered(&self.stream, &config, from.max(1)).await?;
+        let stream = self.stream.clone();
+        Ok(Reading { stream, config, messages: Box::new(messages), to, next: from.max(1), done })
     }
+}
+
+/// Messages in order from a sequence on, and whether there are none.
+async fn ordered(
+    stream: &NatsStream,
+    config: &pull::OrderedConfig,
+    from: u64,
+) -> Result<(bool, pull::Ordered), BusError> {
+    let failed = |error: &dyn std::fmt::Display| BusError::request("reading the stream", &error);
+    let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: from };
+    let config = pull::OrderedConfig { deliver_policy, ..config.clone() };
+    let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
+    let none = consumer.cached_info().num_pending == 0;
+    let messages = consumer.messages().await.map_err(|error| failed(&error))?;
+    Ok((none, messages))
 }
 
 /// A reading of a stream.
 pub struct Reading {
+    stream: NatsStream,
+    config: pull::OrderedConfig,
     messages: Box<pull::Ordered>,
     to: u64,
+    /// Everything before it was given.
+    next: u64,
     done: bool,
 }
 
@@ -160,15 +175,29 @@ impl Reading {
         if self.done {
             return Ok(None);
         }
-        let message = match self.messages.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(BusError::request("reading the stream", &error)),
-            None => return Err(BusError::request("reading the stream", &"it ended")),
+        let message = loop {
+            match tokio::time::timeout(SILENCE, self.messages.next()).await {
+                Ok(Some(Ok(message))) => break message,
+                Ok(Some(Err(error))) => {
+                    return Err(BusError::request("reading the stream", &error));
+                }
+                Ok(None) => return Err(BusError::request("reading the stream", &"it ended")),
+                Err(_) => {
+                    // What was counted as we began may have been removed since.
+                    let (none, messages) = ordered(&self.stream, &self.config, self.next).await?;
+                    if none {
+                        self.done = true;
+                        return Ok(None);
+                    }
+                    *self.messages = messages;
+                }
+            }
         };
-        let (sequence, pending) = match message.info() {
-            Ok(info) => (info.stream_sequence, info.pending),
+        let (sequence, pending, published) = match message.info() {
+            Ok(info) => (info.stream_sequence, info.pending, info.published),
             Err(error) => return Err(BusError::request("reading the stream", &error)),
         };
+        self.next = sequence.saturating_add(1);
         self.done = pending == 0 || sequence >= self.to;
         if sequence > self.to {
             return Ok(None);
@@ -180,6 +209,7 @@ impl Reading {
             .and_then(|headers| headers.get("Nats-Msg-Id").map(|id| id.as_str().to_owned()));
         Ok(Some(Kept {
             sequence,
+            time: utc(published)?,
             subject: message.subject.to_string(),
             message_id,
             payload: message.payload,

@@ -140,6 +140,22 @@ pub async fn exist(connection: &Connection, settings: &Stream) -> Result<bool, B
     Ok(true)
 }
 
+/// Creates the streams where one is missing. Leaves them alone that are there: an operator who enlarges a
+/// full one must not find it small again because somebody connected.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn ensure_exist(
+    connection: &Connection,
+    settings: &Stream,
+    subjects: &Subjects,
+) -> Result<(), BusError> {
+    if exist(connection, settings).await? {
+        return Ok(());
+    }
+    ensure(connection, settings, subjects).await
+}
+
 fn base(settings: &Stream) -> Config {
     Config {
         retention: RetentionPolicy::Limits,

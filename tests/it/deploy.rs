@@ -254,3 +254,19 @@ fn the_image_runs_as_nobody_and_knows_how_it_is() {
     assert!(last.contains(&version), "the label has another version than the crate");
     assert!(dockerfile.contains("cargo build --release --locked"));
 }
+
+/// A container's own files end with it, and its root can't be written.
+#[test]
+fn what_a_worker_keeps_is_on_a_volume_that_it_may_write() {
+    let services = services();
+    let worker = &services["worker"];
+    let folder = worker["environment"]["SLUICEGATE_AUDIT_SPILL_FOLDER"].as_str().unwrap();
+    let volumes = worker["volumes"].as_array().unwrap().iter().map(|v| v.as_str().unwrap());
+    let named: Vec<_> = volumes.filter(|volume| !volume.starts_with(['.', '/'])).collect();
+    assert_eq!(named, [format!("spill:{folder}")]);
+    let dockerfile = read("Dockerfile");
+    let user = dockerfile.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    let (user, group) = user.split_once(':').unwrap();
+    let made = format!("install --directory --owner={user} --group={group} --mode=0700 {folder}");
+    assert!(dockerfile.contains(&made), "{made}");
+}

@@ -1,6 +1,6 @@
 //! Events in memory that wait to be sent again.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -84,19 +84,17 @@ impl Backlog {
         only.take(most).map(|kept| kept.event.clone()).collect()
     }
 
-    /// Notes the file that has these now, which are in the same order as here. Gives how many of them
-    /// are gone meanwhile, because the stream has them.
+    /// Notes the file that has these now. Gives how many of them are gone meanwhile, because the stream
+    /// has them.
     pub(in crate::bus) fn now_in(&self, segment: u64, written: &[Outgoing]) -> usize {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut only = events.iter_mut().filter(|kept| kept.segment.is_none()).peekable();
-        let mut gone = 0;
-        for event in written {
-            match only.next_if(|kept| kept.event.id == event.id) {
-                Some(kept) => kept.segment = Some(segment),
-                None => gone += 1,
+        let mut written: HashSet<&str> = written.iter().map(|event| event.id.as_str()).collect();
+        for kept in events.iter_mut().filter(|kept| kept.segment.is_none()) {
+            if written.remove(kept.event.id.as_str()) {
+                kept.segment = Some(segment);
             }
         }
-        gone
+        written.len()
     }
 
     /// Adds events.
@@ -105,9 +103,12 @@ impl Backlog {
         let before = events.len();
         events.extend(new);
         let bytes: usize = events.iter().skip(before).map(weight).sum();
+        let added = events.len() > before;
         self.counted(events.len(), self.bytes() + bytes);
         drop(events);
-        self.wake();
+        if added {
+            self.wake();
+        }
     }
 
     /// Notes how many events wait in files alone.
@@ -127,21 +128,33 @@ impl Backlog {
     }
 
     /// The oldest. They stay, and count, until [`Self::settle`] says what became of them.
-    pub(super) fn oldest(&self, most: usize) -> Vec<Kept> {
+    pub(super) fn oldest(&self, most: usize) -> Vec<Outgoing> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.iter().take(most).cloned().collect()
+        events.iter().take(most).map(|kept| kept.event.clone()).collect()
     }
 
-    /// Replaces the oldest `count` by those of them that are still unsent.
-    pub(super) fn settle(&self, count: usize, unsent: Vec<Kept>) {
+    /// Removes the oldest `count` but for those of them that are still unsent, in the same order. Gives
+    /// what is removed, with the files that have it by now.
+    ///
+    /// What is unsent goes behind the others when any of them got through: it may be what the stream
+    /// never takes.
+    pub(super) fn settle(&self, count: usize, unsent: &[Outgoing]) -> Vec<Kept> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let count = count.min(events.len());
-        let gone: usize = events.drain(..count).map(|event| weight(&event)).sum();
-        let back: usize = unsent.iter().map(weight).sum();
-        for event in unsent.into_iter().rev() {
-            events.push_front(event);
+        let mut left = unsent.iter().peekable();
+        let (back, sent): (Vec<_>, Vec<_>) = events
+            .drain(..count)
+            .partition(|kept| left.next_if(|event| event.id == kept.event.id).is_some());
+        if sent.is_empty() {
+            for kept in back.into_iter().rev() {
+                events.push_front(kept);
+            }
+        } else {
+            events.extend(back);
         }
-        self.counted(events.len(), (self.bytes() + back).saturating_sub(gone));
+        let gone: usize = sent.iter().map(weight).sum();
+        self.counted(events.len(), self.bytes().saturating_sub(gone));
+        sent
     }
 
     fn counted(&self, len: usize, bytes: usize) {
@@ -183,11 +196,14 @@ mod tests {
         assert!(backlog.has_room());
         backlog.push([event("4")].into_iter());
         assert!(!backlog.has_room());
-        backlog.settle(batch.len(), vec![event("2")]);
-        let ids: Vec<_> = backlog.oldest(9).into_iter().map(|kept| kept.event.id).collect();
-        assert_eq!(ids, ["2", "3", "4"]);
+        assert!(backlog.settle(batch.len(), &batch).is_empty());
+        let ids = || backlog.oldest(9).into_iter().map(|event| event.id).collect::<Vec<_>>();
+        assert_eq!(ids(), ["1", "2", "3", "4"], "nothing got through: the order stays");
+        let sent = backlog.settle(batch.len(), &batch[..1]);
+        assert_eq!(sent, [event("2")]);
+        assert_eq!(ids(), ["3", "4", "1"], "what didn't get through lets others pass");
         assert_eq!(backlog.bytes(), bytes);
-        backlog.settle(3, vec![]);
+        backlog.settle(3, &[]);
         assert_eq!((backlog.len(), backlog.bytes()), (0, 0));
         backlog.count_unread(7);
         assert_eq!(backlog.waiting(), 7);
@@ -199,11 +215,16 @@ mod tests {
         backlog.push([event("1"), event("2"), event("3")].into_iter());
         let written = backlog.only_here(2);
         assert_eq!(written.len(), 2);
-        backlog.settle(1, vec![]);
+        backlog.settle(1, &[]);
         assert_eq!(backlog.now_in(7, &written), 1, "the stream has the first");
         assert!(!backlog.is_in_files());
-        assert_eq!(backlog.now_in(7, &backlog.only_here(9)), 0);
+        // Under way to the stream while it is written: whatever comes of it, the file is known.
+        let under_way = backlog.oldest(2);
+        assert_eq!(backlog.now_in(8, &backlog.only_here(9)), 0);
         assert!(backlog.is_in_files());
+        let sent = backlog.settle(2, &under_way[1..]);
+        assert_eq!(sent.iter().map(|kept| kept.segment).collect::<Vec<_>>(), [Some(7)]);
+        assert!(backlog.is_in_files(), "what comes back is in its file");
     }
 
     #[test]

@@ -80,8 +80,10 @@ struct Inner {
     backlog: Arc<Backlog>,
     spill: Option<Spill>,
     tally: Tally,
-    /// Whether the last attempt to publish failed.
+    /// Whether the stream takes nothing, so that what is new isn't tried either.
     stuck: AtomicBool,
+    /// Whether the last attempt to send again what is kept failed.
+    failing: AtomicBool,
     health: Reporter,
 }
 
@@ -124,8 +126,9 @@ impl Recorder {
             .build(connection.client.clone());
         let in_flight = Semaphore::new(settings.in_flight);
         let tally = Tally::new(settings.run);
-        let stuck = AtomicBool::new(false);
-        let inner = Inner { context, settings, in_flight, backlog, spill, tally, stuck, health };
+        let (stuck, failing) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner =
+            Inner { context, settings, in_flight, backlog, spill, tally, stuck, failing, health };
         Self { inner: Arc::new(inner) }
     }
 
@@ -143,13 +146,17 @@ impl Recorder {
             return false;
         }
         let start = Instant::now();
+        let all = record.events.len();
         let Attempt { unsent, given_up, reason } = inner.publish_all(record.events, false).await;
         metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
         if unsent.is_empty() {
             return given_up == 0;
         }
         tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
-        inner.stuck.store(true, Ordering::Release);
+        // Else the stream takes something.
+        if unsent.len() == all {
+            inner.stuck.store(true, Ordering::Release);
+        }
         inner.keep(unsent).await;
         false
     }
@@ -189,7 +196,8 @@ impl Recorder {
                 return true;
             }
             let spilled = inner.spill.is_some() && inner.backlog.is_in_files();
-            if spilled && inner.stuck.load(Ordering::Acquire) {
+            let failing = [&inner.stuck, &inner.failing];
+            if spilled && failing.iter().any(|flag| flag.load(Ordering::Acquire)) {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -240,23 +248,34 @@ impl Recorder {
                 if retry.attempts() > 0 {
                     retry.reset();
                 }
-                inner.stuck.store(false, Ordering::Release);
+                inner.failing.store(false, Ordering::Release);
                 inner.health.ready();
                 inner.backlog.filled().await;
                 continue;
             }
             let count = batch.len();
             let (reason, left) = inner.send_again(batch).await;
-            inner.stuck.store(left == count, Ordering::Release);
             if let Some(reason) = reason {
                 // Without the number of events, which would make each message a new one.
                 inner.health.waiting(format!(
                     "the audit stream does not take events, they are kept and sent again: {reason}"
                 ));
-                tokio::time::sleep(retry.next_delay()).await;
-            } else {
-                retry.reset();
             }
+            inner.failing.store(left == count, Ordering::Release);
+            // Only what is new says that the stream takes nothing: an event that it never takes must not
+            // make others wait.
+            if left < count {
+                inner.stuck.store(false, Ordering::Release);
+                retry.reset();
+                continue;
+            }
+            // Nor may it keep them in their files.
+            if let Some(spill) = inner.spill.as_ref().filter(|spill| spill.unread() > 0)
+                && inner.backlog.has_room()
+            {
+                spill.load().await;
+            }
+            tokio::time::sleep(retry.next_delay()).await;
         }
     }
 }
@@ -272,32 +291,17 @@ impl Inner {
     }
 
     /// Sends the oldest of what is kept. Says why, if not everything arrived, and how much didn't.
-    async fn send_again(&self, batch: Vec<Kept>) -> (Option<String>, usize) {
+    async fn send_again(&self, batch: Vec<Outgoing>) -> (Option<String>, usize) {
         let count = batch.len();
-        let (events, segments): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|kept| (kept.event, kept.segment)).unzip();
-        let places: Vec<(String, Option<u64>)> =
-            events.iter().map(|event| event.id.clone()).zip(segments).collect();
-        let ours = events.clone();
-        let Attempt { unsent, reason, .. } = self.publish_all(events, true).await;
-        // In the order of the batch, as all that is unsent is.
-        let mut unsent = unsent.into_iter().peekable();
-        let (mut back, mut done, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-        for (event, (id, segment)) in ours.into_iter().zip(places) {
-            match unsent.next_if(|event| event.id == id) {
-                Some(event) => back.push(Kept { event, segment }),
-                None => {
-                    done.extend(segment);
-                    settled.push(event);
-                }
-            }
-        }
-        self.tally.settle(&settled);
-        metrics::audit_resent().increment(u64::try_from(settled.len()).unwrap_or(u64::MAX));
-        let left = back.len();
-        self.backlog.settle(count, back);
+        let Attempt { unsent, reason, .. } = self.publish_all(batch, true).await;
+        let left = unsent.len();
+        let sent = self.backlog.settle(count, &unsent);
+        metrics::audit_resent().increment(u64::try_from(sent.len()).unwrap_or(u64::MAX));
+        let (events, files): (Vec<_>, Vec<_>) =
+            sent.into_iter().map(|kept| (kept.event, kept.segment)).unzip();
+        self.tally.settle(&events);
         if let Some(spill) = &self.spill {
-            spill.settle(done).await;
+            spill.settle(files.into_iter().flatten().collect()).await;
         }
         ((left > 0).then_some(reason), left)
     }

@@ -53,7 +53,9 @@ impl Tally {
 
     /// Events need not be sent again.
     pub(super) fn settle(&self, events: &[Outgoing]) {
-        self.kept.fetch_sub(self.count_ours(events), Ordering::AcqRel);
+        let settled = self.count_ours(events);
+        let less = |kept: u64| Some(kept.saturating_sub(settled));
+        let _ = self.kept.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
     /// An event can never be stored.

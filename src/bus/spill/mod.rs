@@ -6,6 +6,7 @@
 //! come back in order as the memory empties. A file is removed when the stream has all its events. A
 //! file whose process is gone is adopted by whoever finds its lock free, and sent by it.
 
+mod destination;
 mod frame;
 mod segment;
 mod store;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub use self::destination::Destination;
 use self::store::Store;
 use super::recorder::{Backlog, Outgoing};
 use crate::runtime::health::Reporter;
@@ -31,8 +33,10 @@ const ADOPT: Duration = Duration::from_secs(10);
 /// Where the files are and how much they may hold.
 #[derive(Clone, Debug)]
 pub struct SpillSettings {
-    /// Their folder; made if missing.
+    /// Their folder; made if missing. In it each destination has one of its own.
     pub folder: PathBuf,
+    /// Where the events are to be sent.
+    pub destination: Destination,
     /// Bytes that they may hold.
     pub max_bytes: u64,
 }

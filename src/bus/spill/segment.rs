@@ -28,7 +28,8 @@ pub(super) struct Segment {
     pub(super) unsettled: usize,
     /// Whether its events are in memory; else they are only here.
     pub(super) loaded: bool,
-    damaged: bool,
+    /// Bytes of it that were altered.
+    pub(super) damaged_bytes: usize,
 }
 
 impl Segment {
@@ -40,7 +41,7 @@ impl Segment {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create_new(true).mode(0o600).open(&path)?;
         file.try_lock().map_err(io::Error::from)?;
-        Ok(Self { path, file, bytes: 0, events: 0, unsettled: 0, loaded, damaged: false })
+        Ok(Self { path, file, bytes: 0, events: 0, unsettled: 0, loaded, damaged_bytes: 0 })
     }
 
     /// A file that a process left that is gone; none if it is still held, or no file of ours.
@@ -61,14 +62,20 @@ impl Segment {
         let path = path.to_owned();
         let bytes = file.metadata()?.len();
         let mut segment =
-            Self { path, file, bytes, events: 0, unsettled: 0, loaded: false, damaged: false };
+            Self { path, file, bytes, events: 0, unsettled: 0, loaded: false, damaged_bytes: 0 };
         segment.events = segment.read()?.events.len();
+        // Nothing to wait for: its process ended as it wrote the first one.
+        segment.loaded = segment.events == 0;
         Ok(Some(segment))
     }
 
-    /// Appends frames of so many events, by one write.
+    /// Appends frames of so many events, by one write; all of them or none.
     pub(super) fn append(&mut self, frames: &[u8], events: usize) -> io::Result<()> {
-        self.file.write_all(frames)?;
+        if let Err(error) = self.file.write_all(frames) {
+            // Those that are whole by chance are kept elsewhere, and would be sent twice.
+            self.file.set_len(self.bytes)?;
+            return Err(error);
+        }
         self.bytes = self.bytes.saturating_add(frames.len() as u64);
         self.events += events;
         if self.loaded {
@@ -82,7 +89,7 @@ impl Segment {
         let mut bytes = Vec::new();
         File::open(&self.path)?.read_to_end(&mut bytes)?;
         let scan = frame::scan(&bytes);
-        self.damaged = scan.damaged_bytes > 0;
+        self.damaged_bytes = scan.damaged_bytes;
         Ok(scan)
     }
 
@@ -93,7 +100,7 @@ impl Segment {
 
     /// Removes the file; one that was altered is put aside.
     pub(super) fn remove(self) -> io::Result<()> {
-        if self.damaged {
+        if self.damaged_bytes > 0 {
             std::fs::rename(&self.path, self.path.with_extension(DAMAGED))
         } else {
             std::fs::remove_file(&self.path)

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::destination::{Belongs, Destination};
 use super::frame;
 use super::segment::Segment;
 use super::{Command, SpillSettings, SpillState};
@@ -25,6 +27,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The files.
 pub(super) struct Store {
     settings: SpillSettings,
+    /// Where ours are: the destination's folder.
+    folder: PathBuf,
     backlog: Arc<Backlog>,
     state: Arc<SpillState>,
     health: Reporter,
@@ -36,6 +40,8 @@ pub(super) struct Store {
     failed: Option<Instant>,
     /// What was found altered, for the health.
     damaged: Option<String>,
+    /// What others left and we can't send, for the health.
+    barred: Option<String>,
 }
 
 impl Store {
@@ -46,6 +52,7 @@ impl Store {
         health: Reporter,
     ) -> Self {
         Self {
+            folder: settings.destination.folder(&settings.folder),
             settings,
             backlog,
             state,
@@ -55,6 +62,7 @@ impl Store {
             next: 0,
             failed: None,
             damaged: None,
+            barred: None,
         }
     }
 
@@ -75,10 +83,14 @@ impl Store {
                 }
             }
         }
-        if !events.is_empty() {
+        let kept = !events.is_empty();
+        if kept {
             self.keep(events);
         }
         self.tidy();
+        if kept {
+            self.backlog.wake();
+        }
         for done in waiting {
             // Who waited may be gone.
             let _ = done.send(());
@@ -91,11 +103,15 @@ impl Store {
         match found {
             Ok(segments) => {
                 for segment in segments {
-                    tracing::warn!(
-                        file = %segment.path().display(),
-                        events = segment.events,
-                        "a worker that is gone left events; they are sent now"
-                    );
+                    if segment.loaded {
+                        self.damaged = damage(&segment).or_else(|| self.damaged.take());
+                    } else {
+                        tracing::warn!(
+                            file = %segment.path().display(),
+                            events = segment.events,
+                            "a worker that is gone left events; they are sent now"
+                        );
+                    }
                     self.add(segment);
                 }
                 self.rescue();
@@ -135,31 +151,57 @@ impl Store {
 
     /// Says that files can be written, and what was found altered.
     fn well(&self) {
-        match &self.damaged {
-            Some(damaged) => self.health.degraded(damaged.clone()),
+        match self.damaged.as_ref().or(self.barred.as_ref()) {
+            Some(reason) => self.health.degraded(reason.clone()),
             None => self.health.ready(),
         }
     }
 
     fn prepare_folder(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.settings.folder)
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        self.settings.destination.note(&self.folder)
     }
 
-    fn abandoned(&self) -> io::Result<Vec<Segment>> {
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(&self.settings.folder)? {
-            paths.push(entry?.path());
-        }
-        paths.sort();
-        let ours = |path| self.segments.values().any(|segment| segment.path() == path);
+    /// The files of processes that are gone, of all folders that are for our destination.
+    fn abandoned(&mut self) -> io::Result<Vec<Segment>> {
         let mut found = Vec::new();
-        for path in paths.iter().filter(|path| !ours(path.as_path())) {
-            match Segment::adopt(path) {
-                Ok(segment) => found.extend(segment),
-                // Somebody else may be quicker, or may not let us.
-                Err(error) => tracing::debug!(%error, path = %path.display(), "not adopted"),
+        let mut barred = None;
+        for folder in sorted(&self.settings.folder)? {
+            match self.settings.destination.look(&folder) {
+                Belongs::Here => (),
+                Belongs::Elsewhere(destination) => {
+                    barred = barred.or_else(|| left_for(&destination, &folder));
+                    continue;
+                }
+                Belongs::Nowhere => continue,
+                Belongs::Unreadable(reason) => {
+                    barred = Some(format!(
+                        "whether events wait in {} can't be said: {reason}",
+                        folder.display()
+                    ));
+                    continue;
+                }
+            }
+            for path in sorted(&folder)? {
+                if self.segments.values().any(|segment| segment.path() == path) {
+                    continue;
+                }
+                match Segment::adopt(&path) {
+                    Ok(segment) => found.extend(segment),
+                    // Somebody else was quicker.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                    Err(error) => {
+                        let path = path.display();
+                        tracing::warn!(%error, %path, "a file of the spill can't be taken over");
+                        barred = Some(format!(
+                            "{path} holds events that can't be sent: {error}; let this process read \
+                             and write it"
+                        ));
+                    }
+                }
             }
         }
+        self.barred = barred;
         Ok(found)
     }
 
@@ -200,12 +242,10 @@ impl Store {
                 self.keep_in_memory(framed);
             }
         }
-        self.backlog.wake();
     }
 
     fn keep_in_memory(&self, events: Vec<Outgoing>) {
         self.backlog.push(events.into_iter().map(Kept::in_memory));
-        self.backlog.wake();
     }
 
     fn write(&mut self, frames: &[u8], events: usize, to_memory: bool) -> io::Result<u64> {
@@ -215,17 +255,24 @@ impl Store {
             Some(number) => number,
             None => {
                 self.prepare_folder()?;
-                let segment = Segment::create(&self.settings.folder, to_memory)?;
+                let segment = Segment::create(&self.folder, to_memory)?;
                 let number = self.add(segment);
                 self.current = Some(number);
                 number
             }
         };
-        match self.segments.get_mut(&number) {
-            Some(segment) => segment.append(frames, events)?,
-            None => return Err(io::Error::other("the file is gone")),
+        let Some(segment) = self.segments.get_mut(&number) else {
+            return Err(io::Error::other("the file is gone"));
+        };
+        let appended = segment.append(frames, events);
+        if appended.is_err()
+            && segment.events == 0
+            && let Some(empty) = self.segments.remove(&number)
+            && let Err(error) = empty.remove()
+        {
+            tracing::warn!(%error, "an empty file of the spill could not be removed");
         }
-        Ok(number)
+        appended.map(|()| number)
     }
 
     fn failing(&mut self, error: &io::Error) {
@@ -235,7 +282,7 @@ impl Store {
         self.health.degraded(format!(
             "{} can't be written, so events that the stream doesn't take are in memory alone and \
              end with this process: {error} (setting audit.spill_folder)",
-            self.settings.folder.display()
+            self.folder.display()
         ));
     }
 
@@ -254,23 +301,7 @@ impl Store {
             Ok(scan) => {
                 segment.loaded = true;
                 segment.unsettled = scan.events.len();
-                if scan.damaged_bytes > 0 {
-                    metrics::audit_spill_damaged_bytes()
-                        .increment(u64::try_from(scan.damaged_bytes).unwrap_or(u64::MAX));
-                    tracing::error!(
-                        file = %segment.path().display(),
-                        bytes = scan.damaged_bytes,
-                        events = scan.events.len(),
-                        "a file of the spill was altered: what is whole is sent, the rest is lost; \
-                         the file is kept as .damaged"
-                    );
-                    self.damaged = Some(format!(
-                        "{} was altered: {} bytes of it are no events any more; it is kept as \
-                         .damaged; look at it, remove it, and start again",
-                        segment.path().display(),
-                        scan.damaged_bytes
-                    ));
-                }
+                self.damaged = damage(segment).or_else(|| self.damaged.take());
                 let kept = |event| Kept { event, segment: Some(*number) };
                 self.backlog.push(scan.events.into_iter().map(kept));
                 if self.failed.is_none() {
@@ -318,4 +349,47 @@ impl Store {
         metrics::audit_spill_bytes().set(bytes as f64);
         self.backlog.count_unread(unread);
     }
+}
+
+/// What a folder holds, in order.
+fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Says that events wait in the folder of another destination, if nobody has them.
+fn left_for(destination: &Destination, folder: &Path) -> Option<String> {
+    let paths = sorted(folder).ok()?;
+    let events = |path: &PathBuf| Segment::adopt(path).ok().flatten().map_or(0, |left| left.events);
+    let waiting: usize = paths.iter().map(events).sum();
+    (waiting > 0).then(|| {
+        format!(
+            "{} holds {waiting} events of a worker that is gone, for {destination}, which is not where \
+             this one sends to: start a worker with that destination, or move the files into another \
+             destination's folder if it is the same system",
+            folder.display()
+        )
+    })
+}
+
+/// Says that a file was altered, if it was.
+fn damage(segment: &Segment) -> Option<String> {
+    let bytes = segment.damaged_bytes;
+    if bytes == 0 {
+        return None;
+    }
+    let file = segment.path().display();
+    metrics::audit_spill_damaged_bytes().increment(u64::try_from(bytes).unwrap_or(u64::MAX));
+    tracing::error!(
+        %file,
+        bytes,
+        "a file of the spill was altered: what is whole is sent, the rest is lost; the file is kept as \
+         .damaged"
+    );
+    Some(format!(
+        "{file} was altered: {bytes} bytes of it are no events any more; it is kept as .damaged; look \
+         at it, remove it, and start again"
+    ))
 }

@@ -13,9 +13,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::contract::ViolationEvent;
+use crate::domain::ViolationType;
 
 /// Kinds of violations remembered at once; beyond it the oldest is forgotten, and is posted again.
 const MOST_KINDS: usize = 10_000;
+
+/// What stands for all policies that don't exist.
+const UNKNOWN: &str = "unknown";
 
 /// Violations that one summary names.
 const EXAMPLES: usize = 5;
@@ -118,7 +122,7 @@ impl<T> Gate<T> {
         let kind = kind(violation);
         let policy = self
             .policies
-            .entry(violation.policy_name.clone())
+            .entry(policy(violation).to_owned())
             .or_insert_with(|| OfPolicy { until: now + limits.rate_window, posts: 0, held: None });
         if policy.until <= now {
             (policy.until, policy.posts) = (now + limits.rate_window, 0);
@@ -187,7 +191,7 @@ impl<T> Summary<T> {
     fn new(first: &ViolationEvent) -> Self {
         Self {
             id: Uuid::now_v7(),
-            policy: first.policy_name.clone(),
+            policy: policy(first).to_owned(),
             held: Vec::new(),
             from: first.timestamp,
             to: first.timestamp,
@@ -206,18 +210,31 @@ impl<T> Summary<T> {
     }
 }
 
+/// The policy whose posts are counted. Policies that don't exist share one place: their names are what
+/// callers write, and each would be a new one with posts of its own.
+fn policy(violation: &ViolationEvent) -> &str {
+    if is_unknown(violation) { UNKNOWN } else { &violation.policy_name }
+}
+
+/// Whether a caller named a policy that doesn't exist: only then there is no version.
+fn is_unknown(violation: &ViolationEvent) -> bool {
+    violation.violation_type == ViolationType::PolicyError && violation.policy_version == 0
+}
+
 /// What makes violations equal.
 fn kind(violation: &ViolationEvent) -> [u8; 32] {
     let mut digest = Sha256::new();
     let who = &violation.who;
+    // The reasons have the name in them.
+    let reasons = if is_unknown(violation) { &[][..] } else { &violation.reasons };
     let texts = [
-        violation.policy_name.as_str(),
+        policy(violation),
         violation.severity.as_str(),
         who.subject.as_str(),
         violation.action.as_str(),
         violation.resource.as_str(),
     ];
-    for text in texts.into_iter().chain(violation.reasons.iter().map(String::as_str)) {
+    for text in texts.into_iter().chain(reasons.iter().map(String::as_str)) {
         // With its length, so that no two lists run together alike.
         digest.update(text.len().to_be_bytes());
         digest.update(text);

@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::gate::{Gate, Limits, Why};
 use crate::contract::ViolationEvent;
+use crate::domain::ViolationType;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -109,4 +110,26 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn packages_that_no_policy_has_share_one_limit_whatever_they_are_called() {
+    let (mut gate, start) = (Gate::new(limits()), Instant::now());
+    for n in 0..100_u64 {
+        let mut unknown = violation(&format!("made-up-{n}"), &n.to_string());
+        unknown.violation_type = ViolationType::PolicyError;
+        unknown.policy_version = 0;
+        unknown.reasons = vec![format!("no policy has the package `made-up-{n}`")];
+        assert_eq!(gate.pass(&unknown, n, start).is_ok(), n < 3, "{n}");
+        let mut again = unknown.clone();
+        again.policy_name.push('x');
+        again.reasons = vec!["another text".into()];
+        if n < 3 {
+            let passed = gate.pass(&again, 1_000 + n, start);
+            assert_eq!(passed, Err(Why::Duplicate(unknown.id)), "the same but for its name");
+        }
+    }
+    let summaries = gate.flush();
+    assert_eq!(summaries.len(), 1);
+    assert_eq!((summaries[0].policy.as_str(), summaries[0].held.len()), ("unknown", 100));
 }

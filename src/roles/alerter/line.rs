@@ -111,7 +111,7 @@ impl Line {
         let stop = self.context.stop.clone();
         let opening = async {
             let settings = &self.context.config.stream;
-            bus::stream::ensure(&self.connection, settings, &self.subjects).await?;
+            bus::stream::ensure_exist(&self.connection, settings, &self.subjects).await?;
             self.consumer.open().await
         };
         let session = tokio::select! {
@@ -141,8 +141,17 @@ impl Line {
         let most = self.context.config.alerter.max_in_flight.max(1);
         let mut progress = tokio::time::interval(PROGRESS);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut full_since: Option<Instant> = None;
         loop {
             let room = self.posts.len() < most;
+            if !room {
+                full_since.get_or_insert_with(Instant::now);
+            } else if let Some(since) = full_since.take()
+                && since.elapsed() >= self.context.config.sink.takeover / 2
+                && let Err(error) = session.still_reads().await
+            {
+                return End::Lost(error);
+            }
             tokio::select! {
                 () = stop.cancelled() => return End::Stopped,
                 delivery = session.next(), if room => match delivery {

@@ -112,8 +112,8 @@ impl<R: Line> Collector<R> {
     async fn open(&mut self) -> Result<Option<Session>, BusError> {
         let stop = self.context.stop.clone();
         let opening = async {
-            bus::stream::ensure(&self.connection, &self.context.config.stream, &self.subjects)
-                .await?;
+            let streams = &self.context.config.stream;
+            bus::stream::ensure_exist(&self.connection, streams, &self.subjects).await?;
             Heads::ensure(&self.connection, &self.context.config).await?;
             self.consumer.open().await
         };

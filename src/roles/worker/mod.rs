@@ -26,7 +26,7 @@ use self::intake::{Intake, Left, Overload};
 use self::live::LivePolicies;
 use self::manage::Manager;
 use self::numbers::Numbers;
-use self::recording::Checkpoints;
+use self::recording::{Checkpoints, Telling};
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
@@ -95,7 +95,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         Box::pin(LivePolicies::start(&context, &recording, &background, checkpoints.clone()))
             .await?;
     spawn_until(&background, recorder.clone().work_off());
-    tokio::spawn(checkpoints.clone().tell(background.clone()));
+    let telling = Telling::start(&checkpoints);
     spawn_until(&background, keep_streams(context.clone(), recording.clone(), recorder.clone()));
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
 
@@ -134,7 +134,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     };
     let left = Box::pin(intake.run(&context.stop, config.shutdown.drain)).await;
     let deadline = left.told + config.shutdown.drain;
-    drain(&context, left, &recorder, &checkpoints, &[&responding, &recording]).await;
+    drain(&context, left, &recorder, telling, &[&responding, &recording]).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
     let farewell = deadline.max(Instant::now() + FAREWELL);
@@ -175,8 +175,7 @@ async fn ensure_streams(
 }
 
 /// While events can't be stored, makes sure that there is a stream to store them in: somebody may
-/// have deleted it, or the server lost its data. Leaves one alone that is there: an operator who
-/// enlarges a full one must not find it small again.
+/// have deleted it, or the server lost its data.
 async fn keep_streams(context: RoleContext, connection: Connection, recorder: Recorder) {
     let subjects = Subjects::new(&context.config.nats.subject_prefix);
     let settings = &context.config.stream;
@@ -186,12 +185,7 @@ async fn keep_streams(context: RoleContext, connection: Connection, recorder: Re
         if recorder.backlog() == 0 {
             continue;
         }
-        let kept = match bus::stream::exist(&connection, settings).await {
-            Ok(true) => Ok(()),
-            Ok(false) => bus::stream::ensure(&connection, settings, &subjects).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = kept {
+        if let Err(error) = bus::stream::ensure_exist(&connection, settings, &subjects).await {
             tracing::warn!(%error, "the audit stream can't be brought back");
         }
     }
@@ -207,7 +201,7 @@ async fn drain(
     context: &RoleContext,
     left: Left,
     recorder: &Recorder,
-    checkpoints: &Checkpoints,
+    telling: Telling,
     connections: &[&Connection],
 ) {
     let all = context.config.audit.max_in_flight;
@@ -217,7 +211,7 @@ async fn drain(
         pool.stop().await;
         let _all = in_flight.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
         manager.finished().await;
-        checkpoints.last().await;
+        telling.end().await;
         if !recorder.sent_or_spilled().await {
             tracing::warn!(
                 events = recorder.backlog(),

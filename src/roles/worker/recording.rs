@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{SubsecRound as _, Utc};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::numbers::Numbers;
 use crate::bus::{
-    Connection, Outgoing, Record, Recorder, RecorderSettings, SpillSettings, Subjects,
+    Connection, Destination, Outgoing, Record, Recorder, RecorderSettings, SpillSettings, Subjects,
 };
 use crate::config::{Acknowledge, OnUnavailable};
 use crate::contract::{AuditStatus, CheckpointEvent, EVENT_SCHEMA, Number};
@@ -41,6 +42,11 @@ pub(super) fn start(
     }
     let spill = SpillSettings {
         folder: audit.spill_folder.clone(),
+        destination: Destination::new(
+            &context.config.nats.url,
+            &context.config.nats.subject_prefix,
+            &context.config.stream.name,
+        ),
         max_bytes: audit.spill_max_bytes.as_u64(),
     };
     Recorder::with_spill(connection, settings, health, spill, context.health.part("spill"))
@@ -72,7 +78,7 @@ impl Checkpoints {
 
     /// Tells until stopped, whenever something has changed. One that doesn't get through is made up
     /// for by the next.
-    pub(super) async fn tell(self, stop: CancellationToken) {
+    async fn tell(self, stop: CancellationToken) {
         if !self.records() {
             return;
         }
@@ -95,7 +101,7 @@ impl Checkpoints {
     }
 
     /// Tells that this run has ended. Kept, if the stream doesn't take it.
-    pub(super) async fn last(&self) {
+    async fn last(&self) {
         if self.records() {
             let event = self.event(true);
             self.recorder.record(Record { events: vec![self.outgoing(&event)] }).await;
@@ -151,5 +157,34 @@ impl Checkpoints {
             traceparent: None,
             number: Number::default(),
         }
+    }
+}
+
+/// The checkpoints of a run as they are told, one after the other.
+pub(super) struct Telling {
+    checkpoints: Checkpoints,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Telling {
+    pub(super) fn start(checkpoints: &Checkpoints) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(checkpoints.clone().tell(stop.clone()));
+        Self { checkpoints: checkpoints.clone(), task, stop }
+    }
+
+    /// Tells the last one, when the one before is told or has failed: what that one took along must be
+    /// in it, else.
+    pub(super) async fn end(mut self) {
+        self.stop.cancel();
+        let _ = (&mut self.task).await;
+        self.checkpoints.last().await;
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }

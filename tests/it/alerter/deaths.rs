@@ -107,6 +107,39 @@ async fn another_takes_over_what_the_first_had_begun() {
     second.stopped().await;
 }
 
+/// The one whose target answers too slowly asks for no more and loses its place, with messages still in
+/// its hands.
+#[tokio::test]
+async fn who_is_overtaken_while_its_target_is_slow_leaves_the_rest_to_the_other() {
+    let receiver = Receiver::start().await;
+    let rig = rig(&[&receiver], |config| {
+        config.alerter.rate_limit = 1_000;
+        config.alerter.max_in_flight = 4;
+        config.alerter.timeout = Duration::from_secs(30);
+    })
+    .await;
+    let first = alerter(&rig);
+    first.ready().await;
+    receiver.always(Answer::Slow(Duration::from_secs(6)));
+    let mut ids = BTreeSet::new();
+    for _ in 0..40 {
+        ids.insert(violate(&rig, &json!({})).await);
+    }
+    eventually("the first is full", async || receiver.posts().len() == 4).await;
+    let second = alerter(&rig);
+    eventually("another took over", async || receiver.posts().len() > 4).await;
+    receiver.always(Answer::Status(200));
+    let told: BTreeSet<_> =
+        reports(&rig, 40).await.iter().map(|report| report.violation_id).collect();
+    assert_eq!(told, ids);
+    settled(&rig).await;
+    let mut keys = receiver.keys();
+    keys.sort();
+    assert_eq!(keys, ids.into_iter().collect::<Vec<_>>(), "none is posted twice");
+    first.stopped().await;
+    second.stopped().await;
+}
+
 #[tokio::test]
 async fn nats_goes_and_comes_back() {
     let receiver = Receiver::start().await;

@@ -231,6 +231,71 @@ async fn a_damaged_file_costs_what_is_damaged_and_is_kept() {
 }
 
 #[tokio::test]
+async fn an_event_that_the_stream_never_takes_holds_up_no_other_one() {
+    let mut fleet =
+        Fleet::with_policies(&[("strict", "allow := false if input.action == \"bad\"")]);
+    // So long that only what is published at once is recorded.
+    fleet.config.backoff.initial = Duration::from_secs(60);
+    fleet.config.backoff.max = Duration::from_secs(60);
+    let (_worker, agent, audit) = fleet.start().await;
+    let config = audit.config().await;
+    let mut narrow = config.clone();
+    narrow.subjects.retain(|subject| !subject.starts_with("policy.violation"));
+    assert!(narrow.subjects.len() < config.subjects.len());
+    audit.jetstream.update_stream(narrow).await.unwrap();
+    for round in 0..3 {
+        let reply = agent.act("bad").await;
+        assert_eq!(reply["audit"], json!("pending"), "its violation waits: {reply}");
+        for _ in 0..20 {
+            let reply = agent.act("good").await;
+            assert_eq!(reply["audit"], json!("recorded"), "round {round}: {reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_of_another_system_are_named_and_left_alone() {
+    let (fleet, mut neighbour) = (Fleet::new(), Fleet::new());
+    neighbour.config.audit.spill_folder.clone_from(&fleet.config.audit.spill_folder);
+    let worker = Running::worker(fleet.program(&[ALONE]));
+    let (agent, audit) = (fleet.agent().await, fleet.audit().await);
+    let config = no_stream(&audit).await;
+    let replies = pending(&agent, 5).await;
+    worker.signal(Signal::SIGKILL);
+    drop(worker);
+    audit.jetstream.create_stream(config).await.unwrap();
+
+    let (other, _, others) = neighbour.start().await;
+    let theirs = fleet.config.nats.url.trim_start_matches("nats://").to_owned();
+    let named = |state: &State| matches!(state, State::Degraded(why) if why.contains("holds 5 events") && why.contains(&theirs));
+    other.part_is("spill", named).await;
+    assert_eq!(others.len().await, 0, "it sends none of them");
+    let _heir = fleet.worker().await;
+    holds_exactly(&audit, &replies).await;
+    other.part_is("spill", |state| *state == State::Ready).await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_as_its_first_event_was_written_is_removed() {
+    let fleet = Fleet::new();
+    let worker = Running::worker(fleet.program(&[ALONE]));
+    let (agent, audit) = (fleet.agent().await, fleet.audit().await);
+    let config = no_stream(&audit).await;
+    pending(&agent, 1).await;
+    worker.signal(Signal::SIGKILL);
+    drop(worker);
+    let path = files(&fleet.config.audit.spill_folder, "spill").remove(0);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    audit.jetstream.create_stream(config).await.unwrap();
+    let _heir = fleet.worker().await;
+    until("the file is gone", async || {
+        files(&fleet.config.audit.spill_folder, "spill").is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_recording_there_are_no_files() {
     let mut fleet = Fleet::new();
     fleet.config.audit.acknowledge = Acknowledge::Off;
