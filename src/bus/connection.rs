@@ -135,6 +135,13 @@ impl Connection {
             .map_err(|e| BusError::request("publish", &e))
     }
 
+    /// Whether the server is there now. While it isn't, the client keeps what it is given, and a
+    /// request only times out.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
     /// Bytes of the largest message that the server takes.
     #[must_use]
     pub fn max_payload(&self) -> usize {

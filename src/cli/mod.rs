@@ -102,11 +102,12 @@ Examples:
   sluicegate alerter --set alerter.cloudevents=http://127.0.0.1:9000/events
   sluicegate alerter --nats-url nats://nats:4222 --set telemetry.listen=127.0.0.1:9091")]
     Alerter,
-    /// Run the console: HTTP with health and metrics
+    /// Run the console: HTTP with health, metrics, OPA's and AuthZEN's ways to ask
     #[command(after_help = "\
 Examples:
   sluicegate console
-  sluicegate console --set http.listen=127.0.0.1:8282")]
+  sluicegate console --set http.listen=127.0.0.1:8282
+  SLUICEGATE_HTTP_TOKENS=fleet:checker:... sluicegate console --set http.listen=0.0.0.0:8181")]
     Console,
     /// Ask "may I?" once and show the decision
     Check(check::Check),

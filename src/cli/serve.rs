@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use crate::config::Config;
-use crate::roles::console::{self, Shown};
+use crate::roles::console::{self, Doors, Shown};
 use crate::roles::{RoleContext, alerter, instance_name, sink, worker};
 use crate::runtime::health::Health;
 use crate::runtime::retry::Retry;
@@ -88,17 +88,19 @@ pub(crate) async fn roles_until(
     listener: Option<TcpListener>,
 ) -> anyhow::Result<Exit> {
     let handle = metrics::install()?;
+    let is_console = roles.contains(&Role::Console);
+    let doors = if is_console { Some(Doors::new(&config)?) } else { None };
     // HTTP answers until the roles have finished, so that their drain can be watched.
     let http_stop = CancellationToken::new();
     let http = listener.map(|listener| {
         let shown = Shown {
             health: health.clone(),
             metrics: handle,
-            request_timeout: config.http.request_timeout,
-            max_body: usize::try_from(config.http.max_body.as_u64()).unwrap_or(usize::MAX),
+            http: config.http.clone(),
+            doors: doors.clone(),
         };
-        if roles.contains(&Role::Console) {
-            console::PARTS.iter().for_each(|part| health.part(*part).ready());
+        if is_console {
+            health.part(console::HTTP_PART).ready();
         }
         tokio::spawn(console::serve(listener, shown, http_stop.clone()))
     });
@@ -109,13 +111,10 @@ pub(crate) async fn roles_until(
         stop: stop.clone(),
     };
     let mut running = JoinSet::new();
-    for role in roles.iter().copied().filter(|role| *role != Role::Console) {
-        running.spawn(supervised(role, context.clone()));
+    for role in roles.iter().copied() {
+        running.spawn(supervised(role, context.clone(), doors.clone()));
     }
     let mut failure = None;
-    if running.is_empty() {
-        stop.cancelled().await;
-    }
     while let Some(ended) = running.join_next().await {
         let outcome = ended.context("a role panicked").and_then(|outcome| outcome);
         if let Err(error) = outcome
@@ -130,10 +129,13 @@ pub(crate) async fn roles_until(
     }
     http_stop.cancel();
     if let Some(http) = http {
-        let bound = tokio::time::timeout(config.shutdown.drain, http).await;
-        if let Ok(Ok(Err(error))) = bound {
-            bail!(error);
+        let ended = tokio::time::timeout(config.shutdown.drain, http).await;
+        if let Ok(Err(error)) = ended {
+            bail!("the HTTP server failed: {error}");
         }
+    }
+    if let Some(doors) = doors {
+        doors.finish(config.shutdown.drain).await;
     }
     match failure {
         Some(error) => Err(error),
@@ -141,14 +143,17 @@ pub(crate) async fn roles_until(
     }
 }
 
-async fn supervised(role: Role, context: RoleContext) -> anyhow::Result<()> {
+async fn supervised(role: Role, context: RoleContext, doors: Option<Doors>) -> anyhow::Result<()> {
     let mut retry = Retry::new(context.retry());
     loop {
         let outcome: anyhow::Result<()> = match role {
             Role::Worker => Box::pin(worker::run(context.clone())).await.map_err(Into::into),
             Role::Sink => sink::run(context.clone()).await.map_err(Into::into),
             Role::Alerter => Box::pin(alerter::run(context.clone())).await.map_err(Into::into),
-            Role::Console => Ok(()),
+            Role::Console => match doors.clone() {
+                Some(doors) => console::run(doors, context.clone()).await.map_err(Into::into),
+                None => Ok(()),
+            },
         };
         let Err(error) = outcome else { return Ok(()) };
         if !is_transient(&error) {
@@ -169,6 +174,9 @@ async fn supervised(role: Role, context: RoleContext) -> anyhow::Result<()> {
 fn is_transient(error: &anyhow::Error) -> bool {
     error.downcast_ref::<worker::WorkerError>().is_some_and(worker::WorkerError::is_transient)
         || error.downcast_ref::<sink::SinkError>().is_some_and(sink::SinkError::is_transient)
+        || error
+            .downcast_ref::<console::ConsoleError>()
+            .is_some_and(console::ConsoleError::is_transient)
         || error
             .downcast_ref::<alerter::AlerterError>()
             .is_some_and(alerter::AlerterError::is_transient)

@@ -70,7 +70,11 @@ fn welcome(config: &Config, stack: &Stack, start: Instant) {
     print::line(format!("{} in {seconds:.1} s", styled(GOOD, "Sluicegate is up")));
     line("NATS", &config.nats.url, stack.nats_description());
     line("ClickHouse", &config.clickhouse.url, stack.clickhouse_description());
-    line("HTTP", &format!("http://{}", config.http.listen), "/readyz /metrics");
+    line(
+        "HTTP",
+        &format!("http://{}", config.http.listen),
+        "OPA's /v1/data, AuthZEN, /readyz, /metrics",
+    );
     line("data", &config.embedded.data.display().to_string(), "survive a restart");
     for target in alerter::target_names(&config.alerter) {
         line("alerts", &target, "violations are posted there");

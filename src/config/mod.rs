@@ -23,6 +23,7 @@ mod origin;
 mod secret;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod url;
 mod validate;
 mod value;

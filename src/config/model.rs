@@ -535,28 +535,85 @@ impl Default for Alerter {
     }
 }
 
+/// Who may do what over HTTP without a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anonymous {
+    /// On loopback everything, as long as there are no tokens; otherwise nothing.
+    #[default]
+    Auto,
+    /// Nothing.
+    None,
+    /// What a checker may.
+    Checker,
+    /// What a viewer may.
+    Viewer,
+    /// What an author may.
+    Author,
+    /// Everything.
+    Admin,
+}
+
 /// The console role's HTTP server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Http {
-    /// Address to listen on.
+    /// Address to listen on; another one than loopback needs tokens, or `anonymous`.
     pub listen: SocketAddr,
-    /// Whether `listen` may be an address other than loopback: there is no sign-in yet, so whoever reaches it sees health and metrics.
-    pub allow_remote: bool,
+    /// Bearer tokens, `name:role:token` or `name:role:sha256:hex`, separated by commas; roles: checker, viewer, author, admin.
+    pub tokens: Secret,
+    /// Path of a file with one such token on each line; empty for none.
+    pub tokens_file: PathBuf,
+    /// What callers without a token may do.
+    pub anonymous: Anonymous,
+    /// Names by which clients may call this server, beside those of loopback; where it isn't empty, or on loopback, any other `Host` is refused.
+    pub hosts: Vec<String>,
+    /// URL under which clients reach this server, for the AuthZEN metadata; empty means what the client called.
+    pub public_url: String,
     /// Bytes of the largest request body.
     pub max_body: ByteSize,
+    /// Checks in one AuthZEN batch.
+    pub max_batch: usize,
+    /// Connections that may be open at once.
+    pub max_connections: usize,
+    /// Requests per second of each token, or each address where there is no token; 0 for no limit.
+    pub rate_limit: usize,
+    /// Requests that may come at once before `rate_limit` counts.
+    pub rate_burst: usize,
     /// How long one request may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// How long a connection may say nothing between requests, or take for a request's head.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// How long the workers may take for one check before `fail_mode` answers it.
+    #[serde(with = "humantime_serde")]
+    pub check_timeout: Duration,
+    /// What a check means that no worker answers.
+    pub fail_mode: FailMode,
+    /// Bytes of the reports of unchecked calls that may wait in memory until the stream takes them.
+    pub unchecked_bytes: ByteSize,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8181)),
-            allow_remote: false,
+            tokens: Secret::default(),
+            tokens_file: PathBuf::new(),
+            anonymous: Anonymous::Auto,
+            hosts: Vec::new(),
+            public_url: String::new(),
             max_body: ByteSize::mib(1),
+            max_batch: 1_000,
+            max_connections: 1_024,
+            rate_limit: 5_000,
+            rate_burst: 10_000,
             request_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            check_timeout: Duration::from_millis(900),
+            fail_mode: FailMode::Open,
+            unchecked_bytes: ByteSize::mib(64),
         }
     }
 }

@@ -214,6 +214,18 @@ metrics! {
     alerter_posts: Counter(counter) "sluicegate_alerter_posts_total" Count { channel: &str, outcome: PostOutcome };
     /// Violations without a post of their own, told in one that sums them up, by channel and reason.
     alerter_suppressed: Counter(counter) "sluicegate_alerter_suppressed_total" Count { channel: &str, reason: &str };
+    /// HTTP requests, by route and status.
+    http_requests: Counter(counter) "sluicegate_http_requests_total" Count { route: &str, status: &str };
+    /// From the head of an HTTP request to its answer, by route.
+    http_request_duration: Histogram(histogram) "sluicegate_http_request_duration_seconds" Seconds { route: &str };
+    /// Open HTTP connections.
+    http_connections: Gauge(gauge) "sluicegate_http_connections" Count;
+    /// Checks over HTTP that no worker answered, by cause: the fail mode did.
+    http_unchecked: Counter(counter) "sluicegate_http_unchecked_total" Count { cause: &str };
+    /// Reports of such checks that could not be kept until the stream took them.
+    http_unchecked_lost: Counter(counter) "sluicegate_http_unchecked_lost_total" Count;
+    /// Reports of such checks that wait in memory.
+    http_unchecked_waiting: Gauge(gauge) "sluicegate_http_unchecked_waiting" Count;
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -342,6 +354,7 @@ fn start_at_zero() {
         audit_denied(),
         slow_consumer(),
         requests_dropped(),
+        http_unchecked_lost(),
     ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
@@ -383,6 +396,11 @@ mod tests {
         notifications_unmatched().set(1.0);
         alerter_posts("slack", PostOutcome::Ok).increment(1);
         alerter_suppressed("slack", "duplicate").increment(1);
+        http_requests("/v1/data/{*path}", "200").increment(1);
+        http_request_duration("/v1/data/{*path}").record(0.001);
+        http_connections().set(1.0);
+        http_unchecked("timeout").increment(1);
+        http_unchecked_waiting().set(1.0);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

@@ -18,6 +18,7 @@ mod cluster;
 mod config;
 mod deploy;
 mod docs;
+mod doors;
 mod embedded;
 mod guide;
 mod layers;

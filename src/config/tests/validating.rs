@@ -23,7 +23,7 @@ fn every_number_is_bounded() {
             _ => &[],
         };
         // None of these, which both keys take: one per core, and none at all.
-        let zero = ["worker.evaluation_threads", "worker.remedies_per_second"];
+        let zero = ["worker.evaluation_threads", "worker.remedies_per_second", "http.rate_limit"];
         for value in wrong.iter().filter(|v| **v != "0" || !zero.contains(&key.path)) {
             let error = load(&set(&[&format!("{}={value}", key.path)])).expect_err(key.path);
             assert!(error.to_string().contains(&format!("`{}` is ", key.path)), "{value}: {error}");
@@ -47,6 +47,39 @@ fn who_is_told_can_be_told_and_no_url_is_shown() {
     assert!(load(&super::set(&[urls])).is_ok());
     let error = load(&super::set(&["alerter.severities=", urls])).unwrap_err();
     assert!(error.to_string().contains("nobody would be told"), "{error}");
+}
+
+#[test]
+fn tokens_are_looked_at_and_never_shown() {
+    for (tokens, named) in [
+        ("s3cret-s3cret-s3cret", "`http.tokens` number 1 has not three parts"),
+        ("a:checker:0123456789abcdef,b:root:s3cret-s3cret-s3cret", "number 2 names no role"),
+        ("a b:viewer:s3cret-s3cret-s3cret", "number 1 has no name"),
+        ("a:viewer:s3cret", "number 1 is too short"),
+        ("a:viewer:s3cret with a blank in it", "number 1 is too short, or has characters"),
+        ("a:viewer:sha256:s3cret", "number 1 has no digest"),
+    ] {
+        let said = refused_keys(&[&format!("http.tokens={tokens}")]);
+        assert!(said.contains(named) && !said.contains("s3cret"), "{tokens}: {said}");
+    }
+    let loaded = load(&set(&["http.tokens=a:admin:s3cret-s3cret-s3cret"])).unwrap();
+    assert!(!format!("{:?}", loaded.config).contains("s3cret"));
+    let token = loaded.config.http.all_tokens().unwrap().remove(0);
+    let digest = hex::encode(token.digest);
+    let hashed = format!("http.tokens=a:admin:sha256:{digest}, # a comment");
+    let hashed = load(&set(&[&hashed])).unwrap().config.http.all_tokens().unwrap();
+    assert_eq!(hashed, [token]);
+    assert!(!format!("{hashed:?}").contains(&digest));
+    for (set, named) in [
+        ("http.hosts=http://a", "http.hosts"),
+        ("http.hosts=a:80", "http.hosts"),
+        ("http.public_url=ftp://a", "http.public_url"),
+        ("http.public_url=https://me:s3cret@a", "http.public_url"),
+    ] {
+        let said = refused_keys(&[set]);
+        assert!(said.contains(named) && !said.contains("s3cret"), "{set}: {said}");
+    }
+    load(&set(&["http.hosts=pdp.example.org,[::1],10.0.0.1"])).unwrap();
 }
 
 #[test]
@@ -114,12 +147,17 @@ fn what_must_fit_together() {
         (&["nats.user=a", "nats.token=t"], "`nats.user` and `nats.token` are set"),
         (&["nats.token=t", "nats.credentials_file=f"], "`nats.credentials_file` are set"),
         (&["nats.password=p"], "without `nats.user`"),
-        (&["http.listen=0.0.0.0:8181"], "there is no sign-in yet"),
+        (&["http.listen=0.0.0.0:8181"], "there are no tokens"),
+        (&["http.check_timeout=11s"], "`http.check_timeout` (11s) is longer"),
     ] {
         let what = refused_keys(set);
         assert!(what.contains(named), "{set:?}: {what}");
     }
-    load(&set(&["http.listen=0.0.0.0:8181", "http.allow_remote=true"])).unwrap();
+    let remote = "http.listen=0.0.0.0:8181";
+    for fine in ["http.anonymous=none", "http.anonymous=checker", "http.tokens_file=tokens"] {
+        load(&set(&[remote, fine])).unwrap();
+    }
+    load(&set(&[remote, "http.tokens=fleet:checker:0123456789abcdef"])).unwrap();
     load(&set(&["nats.user=a", "nats.password=p"])).unwrap();
 }
 

@@ -64,6 +64,10 @@ fn counts(c: &Config, findings: &mut Findings) {
         ("worker.remedies_per_second", c.worker.remedies_per_second, 0, 100_000),
         ("worker.max_admin", c.worker.max_admin, 1, 1_024),
         ("sink.batch_rows", c.sink.batch_rows, 1, 1_000_000),
+        ("http.max_batch", c.http.max_batch, 1, 100_000),
+        ("http.max_connections", c.http.max_connections, 1, 1_000_000),
+        ("http.rate_limit", c.http.rate_limit, 0, 10_000_000),
+        ("http.rate_burst", c.http.rate_burst, 1, 10_000_000),
     ] {
         findings.require(
             (least..=most).contains(&value),
@@ -89,6 +93,7 @@ fn sizes(c: &Config, findings: &mut Findings) {
         ("policies.max_bytes", c.policies.max_bytes, MIB, 64 * GIB),
         ("sink.batch_bytes", c.sink.batch_bytes, 64 * KIB, GIB),
         ("http.max_body", c.http.max_body, KIB, 64 * MIB),
+        ("http.unchecked_bytes", c.http.unchecked_bytes, KIB, 64 * GIB),
     ] {
         findings.require(
             (least..=most).contains(&value),
@@ -125,6 +130,8 @@ fn durations(c: &Config, findings: &mut Findings) {
         ("retention.decisions", c.retention.decisions, DAY, LONGEST_RETENTION),
         ("retention.violations", c.retention.violations, DAY, LONGEST_RETENTION),
         ("http.request_timeout", c.http.request_timeout, MS, HOUR),
+        ("http.idle_timeout", c.http.idle_timeout, 100 * MS, HOUR),
+        ("http.check_timeout", c.http.check_timeout, MS, HOUR),
         ("backoff.initial", c.backoff.initial, MS, HOUR),
         ("backoff.max", c.backoff.max, MS, HOUR),
         ("shutdown.drain", c.shutdown.drain, MS, HOUR),

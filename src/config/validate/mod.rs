@@ -2,6 +2,7 @@
 
 mod alerter;
 mod bounds;
+mod http;
 mod names;
 mod relations;
 
@@ -22,6 +23,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     bounds::check(config, &mut findings);
     names::check(config, &mut findings);
     alerter::check(config, &mut findings);
+    http::check(config, &mut findings);
     relations::check(config, &mut findings);
     findings.0
 }

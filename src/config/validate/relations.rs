@@ -27,16 +27,6 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
             "set audit.acknowledge = \"before_reply\", or audit.on_unavailable = \"allow\"",
         );
     }
-    if !c.http.listen.ip().is_loopback() && !c.http.allow_remote {
-        findings.add(
-            &["http.listen", "http.allow_remote"],
-            format!(
-                "`http.listen` is {}: there is no sign-in yet, so whoever reaches that address sees health and metrics",
-                c.http.listen
-            ),
-            "listen on 127.0.0.1 or [::1]; or, where the network itself keeps others out, set http.allow_remote = true",
-        );
-    }
 }
 
 fn sizes(c: &Config, findings: &mut Findings) {
@@ -96,6 +86,13 @@ fn durations(c: &Config, findings: &mut Findings) {
             "backoff.max",
             c.backoff.max,
             "the first wait can't be longer than the longest",
+        ),
+        (
+            "http.check_timeout",
+            c.http.check_timeout,
+            "http.request_timeout",
+            c.http.request_timeout,
+            "a check must be answered before its request is given up",
         ),
         (
             "sink.batch_age",

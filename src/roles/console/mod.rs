@@ -1,17 +1,34 @@
-//! The console: HTTP. Health and metrics now; the API grows on the same server.
+//! The console: HTTP. Health, metrics, and doors for clients of other APIs: OPA's and AuthZEN's. It
+//! decides nothing: checks go to the workers over NATS, whatever door they came through.
 
+mod ask;
+mod authzen;
+mod directory;
+mod doors;
+mod enforcement;
+mod guard;
+mod opa;
 mod problem;
 mod routes;
+mod server;
+mod unchecked;
 
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use doors::{Doors, run};
 pub use routes::{Shown, router};
 
-/// The parts of the health that are ready once HTTP is answered.
-pub const PARTS: [&str; 1] = ["http"];
+use crate::bus::BusError;
+use crate::config::tokens::TokensError;
+
+/// The part of the health that is ready once HTTP is answered.
+pub const HTTP_PART: &str = "http";
+
+/// The parts of the health of a console.
+pub const PARTS: [&str; 2] = [HTTP_PART, doors::NATS_PART];
 
 /// Why the HTTP server ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -39,16 +56,35 @@ pub enum ConsoleError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The server ended.
-    #[error("the HTTP server ended: {0}")]
-    Serve(std::io::Error),
+    /// Whoever reaches the address could do everything.
+    #[error(
+        "setting http.listen is {address}, and there are no tokens: set http.tokens or \
+         http.tokens_file; or listen on 127.0.0.1; or say with http.anonymous what callers without a \
+         token may do"
+    )]
+    NoTokens {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The tokens can't be had.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// NATS.
+    #[error(transparent)]
+    Bus(#[from] BusError),
 }
 
 impl ConsoleError {
     /// Whether starting again may help without anybody changing anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Serve(_))
+        match self {
+            Self::Bus(error) => error.is_transient(),
+            Self::PortTaken { .. }
+            | Self::Listen { .. }
+            | Self::NoTokens { .. }
+            | Self::Tokens(_) => false,
+        }
     }
 }
 
@@ -72,16 +108,8 @@ pub async fn listen(
 }
 
 /// Answers until told to stop, then finishes the requests under way.
-///
-/// # Errors
-/// When the server ends by itself.
-pub async fn serve(
-    listener: TcpListener,
-    shown: Shown,
-    stop: CancellationToken,
-) -> Result<(), ConsoleError> {
-    axum::serve(listener, router(shown))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(ConsoleError::Serve)
+pub async fn serve(listener: TcpListener, shown: Shown, stop: CancellationToken) {
+    let bounds =
+        server::Bounds { connections: shown.http.max_connections, idle: shown.http.idle_timeout };
+    server::serve(listener, router(shown), bounds, stop).await;
 }

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State as Extracted};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
-use super::problem::Problem;
+use super::doors::Doors;
+use super::guard::{self, Api};
+use super::{authzen, enforcement, opa};
+use crate::config::Http;
 use crate::runtime::health::Health;
 use crate::runtime::metrics::Handle;
 
@@ -21,47 +24,85 @@ pub struct Shown {
     pub health: Health,
     /// The metrics of this process.
     pub metrics: Handle,
-    /// How long one request may take.
-    pub request_timeout: Duration,
-    /// Bytes of the largest request body.
-    pub max_body: usize,
+    /// The settings of the server.
+    pub http: Http,
+    /// The ways to ask; none where the process shows health and metrics alone.
+    pub doors: Option<Doors>,
 }
 
-/// The routes: `/livez`, `/readyz`, `/metrics`, and `/` that says where they are.
+/// The routes: `/livez`, `/readyz`, `/metrics`, `/` that says where they are, and with the doors those of
+/// OPA and AuthZEN.
 pub fn router(shown: Shown) -> Router {
-    let timeout = shown.request_timeout;
-    Router::new()
+    let timeout = shown.http.request_timeout;
+    let doors = shown.doors.clone();
+    let mut router = Router::new()
         .route("/", get(index))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .with_state(shown);
+    if let Some(doors) = &doors {
+        let routes = opa::routes().merge(authzen::routes()).merge(enforcement::routes());
+        router = router.merge(routes.with_state(doors.clone()));
+    }
+    let max_body = doors.as_ref().map_or(0, Doors::max_body);
+    router = router
         .fallback(missing)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(shown.max_body))
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(move |request: Request, next: Next| {
-            bounded(request, next, timeout)
-        }))
-        .with_state(shown)
+            bounded(request, next, timeout, max_body)
+        }));
+    if let Some(doors) = doors {
+        router = router.layer(middleware::from_fn_with_state(doors, guard::stand));
+    }
+    router.layer(middleware::from_fn(guard::observe))
 }
 
-async fn bounded(request: Request, next: Next, timeout: Duration) -> Response {
-    match tokio::time::timeout(timeout, next.run(request)).await {
+/// Reads the body, within its limit, and answers, within the time for both.
+async fn bounded(request: Request, next: Next, timeout: Duration, max_body: usize) -> Response {
+    let api = Api::of(request.uri().path());
+    let answered = async {
+        let (parts, body) = request.into_parts();
+        match axum::body::to_bytes(body, max_body).await {
+            Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
+            Err(error) if is_too_long(&error) => api.error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body has more than {max_body} bytes (setting http.max_body)"),
+            ),
+            Err(error) => {
+                api.error(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"))
+            }
+        }
+    };
+    match tokio::time::timeout(timeout, answered).await {
         Ok(response) => response,
-        Err(_) => Problem::new(
+        Err(_) => api.error(
             StatusCode::GATEWAY_TIMEOUT,
             format!("the request took longer than {timeout:?} (setting http.request_timeout)"),
-        )
-        .into_response(),
+        ),
     }
 }
 
-async fn index() -> impl IntoResponse {
-    Json(json!({
+fn is_too_long(error: &axum::Error) -> bool {
+    use std::error::Error as _;
+
+    error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+async fn index(Extracted(shown): Extracted<Shown>) -> impl IntoResponse {
+    let mut index = json!({
         "name": "sluicegate",
         "version": env!("CARGO_PKG_VERSION"),
         "health": ["/livez", "/readyz"],
         "metrics": "/metrics",
-    }))
+    });
+    if let (Some(_), Some(members)) = (&shown.doors, index.as_object_mut()) {
+        members.insert("opa".into(), json!(["/v1/data", "/v1/policies", "/health"]));
+        members.insert("authzen".into(), json!("/.well-known/authzen-configuration"));
+        members.insert("enforcement".into(), json!("/api/enforcement"));
+    }
+    Json(index)
 }
 
 /// The process runs and answers.
@@ -81,16 +122,12 @@ async fn metrics(Extracted(shown): Extracted<Shown>) -> impl IntoResponse {
     (kind, shown.metrics.render())
 }
 
-async fn missing(uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        format!("nothing is at {}; / lists what there is", uri.path()),
-    )
+async fn missing(uri: Uri) -> Response {
+    let message = format!("nothing is at {}; / lists what there is", uri.path());
+    Api::of(uri.path()).error(StatusCode::NOT_FOUND, message)
 }
 
-async fn wrong_method(request: Request) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{} is not answered at {}", request.method(), request.uri().path()),
-    )
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{method} is not answered at {}", uri.path());
+    Api::of(uri.path()).error(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -1,0 +1,11 @@
+//! The console's doors over real HTTP, NATS and workers.
+
+mod authzen;
+mod clients;
+mod guard;
+mod guide;
+mod limits;
+mod opa;
+mod policies;
+mod support;
+mod unchecked;
