@@ -22,6 +22,8 @@ struct State {
     next: Option<Instant>,
     /// Attempts that failed since it opened.
     attempts: u32,
+    /// Whether a call was let through and has not been answered.
+    trying: bool,
 }
 
 impl Breaker {
@@ -42,6 +44,7 @@ impl Breaker {
             Some(_) => {
                 // The others wait for what comes of it; if nothing does, one of them is the next.
                 state.next = Some(now + self.wait(state.attempts));
+                state.trying = true;
                 true
             }
         }
@@ -65,9 +68,10 @@ impl Breaker {
         let mut state = self.lock();
         state.failed = state.failed.saturating_add(1);
         match state.next {
-            // Of several calls on their way when it opened, each fails; only one is an attempt.
-            Some(next) if now < next && state.attempts == 0 => (),
+            // Calls that were on their way when it opened fail too; they are no attempts.
+            Some(_) if !state.trying => (),
             Some(_) => {
+                state.trying = false;
                 state.attempts = state.attempts.saturating_add(1);
                 state.next = Some(now + self.wait(state.attempts));
             }
