@@ -7,6 +7,8 @@
 //! Reads the environment variables that `sluicegate::client::Settings` names, such as
 //! `SLUICEGATE_NATS_URL`. Ends with 2 if the operation is denied.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+
 use std::process::ExitCode;
 
 use serde_json::json;
