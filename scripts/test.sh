@@ -12,7 +12,21 @@ python_tests() {
     step "Python tests of $1" env PYTHONPATH="$1" "$tools/bin/python" -m pytest "$1/tests"
 }
 
+# node_packages FOLDER: what a recipe for Node needs, as its lock file says.
+node_packages() {
+    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+    if [ "${major:-0}" -lt 20 ] || ! command -v npm >/dev/null 2>&1; then
+        echo "setup: the recipe in $1 needs Node 20 or newer with npm, and there is ${major:-none} on the PATH." >&2
+        echo "  Debian, Ubuntu: apt-get install nodejs npm" >&2
+        echo "  Fedora:         dnf install nodejs npm" >&2
+        echo "  macOS:          brew install node" >&2
+        return 1
+    fi
+    npm ci --prefix "$1" --no-audit --no-fund --silent
+}
+
 step 'Tools for the tests' scripts/setup.sh --test
+step 'Packages of the recipe for Node' node_packages clients/recipes/node
 if cargo nextest --version >/dev/null 2>&1; then
     step 'Rust tests' cargo nextest run --workspace --locked --no-fail-fast
 else

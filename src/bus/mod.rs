@@ -19,8 +19,9 @@ pub mod roll;
 mod service;
 pub mod spill;
 pub mod stream;
-pub mod subjects;
 
+// Subjects are a part of the contract: clients that have no bus use them too.
+pub use crate::contract::subjects::{self, Subjects};
 pub use bucket::{Bucket, BucketState, Following, Held, PutError};
 pub use connection::{Answered, Connection, Subscription, connect, connect_once};
 pub use error::BusError;
@@ -30,4 +31,3 @@ pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
 pub use responder::{Incoming, Kind, Responder};
 pub use roll::Roll;
 pub use spill::{Destination, SpillSettings};
-pub use subjects::Subjects;

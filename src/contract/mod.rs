@@ -10,6 +10,7 @@ pub mod fault;
 pub mod parse;
 pub mod pipeline;
 pub mod schema;
+pub mod subjects;
 pub mod worker;
 
 pub use batch::{BatchReply, BatchRequest};
@@ -19,4 +20,5 @@ pub use event::{DecisionEvent, EVENT_SCHEMA, Number, ViolationEvent};
 pub use fault::{FaultCode, RequestFault};
 pub use parse::{RequestBounds, parse_batch, parse_check, parse_message};
 pub use pipeline::{CheckpointEvent, NotificationEvent};
+pub use subjects::Subjects;
 pub use worker::AuditStatus;

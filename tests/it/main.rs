@@ -14,6 +14,7 @@ mod audit;
 mod bench;
 mod chaos;
 mod cli;
+mod client;
 mod cluster;
 mod config;
 mod deploy;

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::contract::admin::Verb;
+use super::admin::Verb;
 use crate::domain::{Severity, Verdict};
 
 /// Bytes of the longest token; longer texts are shortened and told apart by a digest.
@@ -88,6 +88,12 @@ impl Subjects {
             Some(beginning) => subject.len() > beginning.len() && subject.starts_with(beginning),
             None => subject == ours,
         })
+    }
+
+    /// A call that went on, or was refused, without an answer of a worker.
+    #[must_use]
+    pub fn unchecked(&self) -> String {
+        self.under("unchecked")
     }
 
     /// How a guarded call ended.

@@ -1,0 +1,10 @@
+//! The Rust client, and clients of others, over real servers.
+
+mod decisions;
+mod example;
+mod faults;
+mod outcomes;
+mod recipes;
+mod spooling;
+mod support;
+mod tree;
