@@ -23,6 +23,8 @@ COPY --from=build /usr/local/bin/sluicegate /usr/local/bin/sluicegate
 WORKDIR /app
 COPY policies policies
 COPY config config
+# A volume that is new takes its owner from here.
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/sluicegate/spill
 # By number, so that a cluster can see that it is not root.
 USER 10001:10001
 EXPOSE 8181

@@ -3,6 +3,7 @@
 //! Directories are layers; `ARCHITECTURE.md` says which may import which, and a test checks it.
 
 pub mod bus;
+pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod contract;

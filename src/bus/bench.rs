@@ -84,6 +84,25 @@ impl Bucket {
     }
 }
 
+/// Empties the stream of a benchmark.
+///
+/// # Errors
+/// When its name isn't that of a benchmark's, or the server refuses.
+pub async fn purge_stream(connection: &Connection, stream: &str) -> Result<(), BusError> {
+    let refused = |reason: String| BusError::Stream {
+        stream: stream.to_owned(),
+        reason: format!("not emptied: {reason}"),
+        transient: false,
+    };
+    if !stream.starts_with(STREAM_PREFIX) {
+        return Err(refused(format!("its name doesn't begin with {STREAM_PREFIX}")));
+    }
+    let stream = context(connection).get_stream(stream).await;
+    let stream = stream.map_err(|error| refused(error.to_string()))?;
+    stream.purge().await.map_err(|error| refused(error.to_string()))?;
+    Ok(())
+}
+
 async fn remove(connection: &Connection, name: &str, stream: String) -> Result<(), BusError> {
     if !name.starts_with(STREAM_PREFIX) {
         return Err(BusError::Stream {

@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, RetentionPolicy, StorageType, Stream as NatsStream,
 };
-use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -22,7 +22,7 @@ use futures::StreamExt;
 
 use super::connection::Connection;
 use super::error::BusError;
-use super::stream::{context, refused};
+use super::stream::{context, existing, refused};
 use super::subjects::{bucket_key, bucket_stream};
 use crate::config::{Config as Settings, Policies};
 
@@ -226,17 +226,7 @@ impl Bucket {
     }
 
     async fn open(&self) -> Result<Option<NatsStream>, BusError> {
-        use jetstream::context::GetStreamErrorKind as Kind;
-
-        match self.context.get_stream(self.stream()).await {
-            Ok(stream) => Ok(Some(stream)),
-            Err(error) => match error.kind() {
-                Kind::JetStream(server) if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    Ok(None)
-                }
-                _ => Err(BusError::request("information on the bucket of policies", &error)),
-            },
-        }
+        existing(&self.context, &self.stream(), "information on the bucket of policies").await
     }
 
     pub(super) fn name(&self) -> &str {

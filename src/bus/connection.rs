@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -25,12 +26,24 @@ pub struct Connection {
     pub url: String,
     /// How often the client has connected; changes when the connection was lost and is back.
     pub(super) connects: watch::Receiver<u64>,
+    /// Messages taken from subscriptions, where somebody counts them.
+    taken: Arc<AtomicU64>,
 }
 
 impl Connection {
     /// How often the client has connected.
     pub(super) fn connects(&self) -> u64 {
         *self.connects.borrow()
+    }
+
+    /// Messages taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Counts a message that was taken from a subscription.
+    pub(super) fn took_one(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sends what is buffered.
@@ -57,7 +70,9 @@ impl Connection {
                 .map_err(|e| BusError::request("subscribe", &e))?;
             self.publish(&inbox, Vec::new()).await?;
             self.flush().await?;
-            own.next().await;
+            if own.next().await.is_some() {
+                self.took_one();
+            }
             Ok(())
         };
         match tokio::time::timeout(timeout, round_trip).await {
@@ -148,7 +163,7 @@ pub async fn connect_once(settings: &Nats, role: &str) -> Result<Connection, Bus
         .connect(servers(settings))
         .await
         .map_err(|error| BusError::Connect { url: settings.url.clone(), reason: reason(&error) })?;
-    Ok(Connection { client, url: settings.url.clone(), connects })
+    Ok(Connection { client, url: settings.url.clone(), connects, taken: Arc::default() })
 }
 
 fn servers(settings: &Nats) -> Vec<&str> {
@@ -177,7 +192,7 @@ pub async fn connect(
             connected = options.connect(servers(settings)) => match connected {
                 Ok(client) => {
                     health.ready();
-                    return Ok(Connection { client, url: settings.url.clone(), connects });
+                    return Ok(Connection { client, url: settings.url.clone(), connects, taken: Arc::default() });
                 }
                 Err(error) => reason(&error),
             },
@@ -221,6 +236,7 @@ fn options(
         .name(name)
         .connection_timeout(settings.connection_timeout)
         .request_timeout(Some(settings.request_timeout))
+        .ping_interval(settings.ping_interval)
         .subscription_capacity(settings.subscription_capacity)
         .require_tls(settings.require_tls)
         .event_callback(move |event| {

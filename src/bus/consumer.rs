@@ -6,33 +6,31 @@
 //! begins at the first message that nobody acknowledged.
 
 mod acks;
+mod delivered;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer as NatsConsumer, PriorityPolicy};
+use async_nats::jetstream::consumer::{
+    AckPolicy, Consumer as NatsConsumer, DeliverPolicy, PriorityPolicy,
+};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::Stream as NatsStream;
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 
 pub use acks::{Acks, Ticket};
+pub use delivered::Delivered;
 
+use self::delivered::delivered;
 use super::connection::Connection;
 use super::error::BusError;
 use super::stream::context;
 
 /// The one priority group of a consumer: the server pins a client per group.
 const GROUP: &str = "active";
-
-/// The header by which the server names the client that is pinned.
-const PIN: &str = "Nats-Pin-Id";
-
-/// The headers of a message that says that a key of a bucket is gone: by a client's hand, or by the
-/// server's limits.
-const MARKERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
 
 /// What a consumer should be.
 #[derive(Clone, Debug)]
@@ -53,25 +51,11 @@ pub struct ConsumerSettings {
     pub pull_messages: usize,
     /// Bytes asked for at once; must hold the largest message.
     pub pull_bytes: usize,
-}
-
-/// A message as the stream delivered it.
-#[derive(Clone, Debug)]
-pub struct Delivered {
-    /// Its NATS subject.
-    pub subject: String,
-    /// Its body.
-    pub payload: Bytes,
-    /// Its sequence in the stream.
-    pub sequence: u64,
-    /// When the stream took it.
-    pub published: DateTime<Utc>,
-    /// Whether it was delivered before, as far as the server remembers.
-    pub redelivered: bool,
-    /// Whether it says that a key of a key-value bucket is gone, and has no value.
-    pub marker: bool,
-    /// By which it is acknowledged.
-    pub ticket: Ticket,
+    /// How far back a consumer that is made anew begins; none means with all that the stream has.
+    pub begin: Option<Duration>,
+    /// Whether what was not acknowledged comes again at once when reading begins, with all that was
+    /// delivered after it; else it comes after the wait for its acknowledgement, and alone.
+    pub rewind: bool,
 }
 
 /// What a session brings.
@@ -88,6 +72,8 @@ pub enum Delivery {
 pub struct Progress {
     /// Messages that it has yet to deliver or to see acknowledged.
     pub lag: u64,
+    /// Whether this process is known to be the one that reads: it is told with the first message.
+    pub reads: bool,
     /// Of every message up to this sequence is known what became of it: none of them comes again.
     pub settled: u64,
 }
@@ -144,8 +130,10 @@ impl Consumer {
         let connects = connects(&self.connection);
         let stream = self.stream().await?;
         let epoch = utc(stream.cached_info().created)?;
+        let mut config = self.config();
+        config.deliver_policy = self.begins(&stream).await?;
         let mut consumer = stream
-            .create_consumer(self.config())
+            .create_consumer(config)
             .await
             .map_err(|error| self.refused(&error.to_string(), false))?;
         self.take_back(&stream, &mut consumer).await;
@@ -215,6 +203,22 @@ impl Consumer {
             .map_err(|error| self.refused(&error.to_string(), true))
     }
 
+    /// Where the consumer begins: for one that is there this can't be changed.
+    async fn begins(&self, stream: &NatsStream) -> Result<DeliverPolicy, BusError> {
+        let Some(ago) = self.settings.begin else { return Ok(DeliverPolicy::All) };
+        match stream.consumer_info(&self.settings.name).await {
+            Ok(info) => Ok(info.config.deliver_policy),
+            Err(error) if matches!(error.kind(), ConsumerInfoErrorKind::NotFound) => {
+                let start = Utc::now() - TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
+                let nanos = i128::from(start.timestamp_micros()) * 1_000;
+                let start_time = async_nats::datetime::from_nanos(nanos)
+                    .map_err(|error| BusError::request("reading a time", &error))?;
+                Ok(DeliverPolicy::ByStartTime { start_time })
+            }
+            Err(error) => Err(self.refused(&error.to_string(), true)),
+        }
+    }
+
     fn refused(&self, reason: &str, transient: bool) -> BusError {
         BusError::Stream {
             stream: self.settings.stream.clone(),
@@ -255,7 +259,8 @@ impl Consumer {
     }
 
     async fn rewind(&self, consumer: &mut NatsConsumer<pull::Config>) {
-        if consumer.cached_info().num_ack_pending > 0
+        if self.settings.rewind
+            && consumer.cached_info().num_ack_pending > 0
             && let Err(error) = consumer.reset(None).await
         {
             // Servers before 2.14 can't: then the messages come after the wait.
@@ -316,8 +321,22 @@ impl Session {
         let unacknowledged = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
         Ok(Progress {
             lag: info.num_pending.saturating_add(unacknowledged),
+            reads: self.pin.is_some() && pin_of(&info) == self.pin,
             settled: info.ack_floor.stream_sequence,
         })
+    }
+
+    /// Makes sure that this process is the one that reads. To be asked before [`Self::next`] by whoever
+    /// wanted nothing for long: the reading may have gone to another process, and what is still in the
+    /// client's hands with it.
+    ///
+    /// # Errors
+    /// When another process reads, or as [`Self::progress`].
+    pub async fn still_reads(&mut self) -> Result<(), BusError> {
+        if self.progress().await?.reads {
+            return Ok(());
+        }
+        Err(BusError::request("reading the stream", &"another process reads it now"))
     }
 
     fn check_connection(&self) -> Result<(), BusError> {
@@ -334,40 +353,17 @@ fn connects(connection: &Connection) -> u64 {
 }
 
 fn pinned(consumer: &NatsConsumer<pull::Config>) -> Option<String> {
-    let groups = &consumer.cached_info().priority_groups;
+    pin_of(consumer.cached_info())
+}
+
+fn pin_of(info: &jetstream::consumer::Info) -> Option<String> {
+    let groups = &info.priority_groups;
     let pin = groups.iter().find(|group| group.group == GROUP)?.pinned_client_id.clone();
     pin.filter(|pin| !pin.is_empty())
 }
 
-/// The message and the pin it came with; `None` for what is no message of a stream.
-fn delivered(message: jetstream::Message) -> Option<(Delivered, Option<String>)> {
-    let (sequence, published, redelivered) = match message.info() {
-        Ok(info) => (info.stream_sequence, utc(info.published).ok()?, info.delivered > 1),
-        Err(error) => {
-            tracing::warn!(%error, subject = %message.subject, "not a message of a stream");
-            return None;
-        }
-    };
-    let message = message.message;
-    let headers = message.headers.as_ref();
-    let pin = headers.and_then(|headers| headers.get_last(PIN)).map(ToString::to_string);
-    let marker = headers.is_some_and(|headers| MARKERS.iter().any(|m| headers.get(*m).is_some()));
-    Some((
-        Delivered {
-            subject: message.subject.to_string(),
-            payload: message.payload,
-            sequence,
-            published,
-            redelivered,
-            marker,
-            ticket: Ticket::new(message.reply?),
-        },
-        pin,
-    ))
-}
-
 /// The stream's clock in our own type, in the microseconds that tables hold.
-fn utc(time: async_nats::datetime::DateTime) -> Result<DateTime<Utc>, BusError> {
+pub(super) fn utc(time: async_nats::datetime::DateTime) -> Result<DateTime<Utc>, BusError> {
     i64::try_from(time.unix_timestamp_nanos() / 1_000)
         .ok()
         .and_then(DateTime::from_timestamp_micros)

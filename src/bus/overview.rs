@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer;
-use async_nats::jetstream::{self, ErrorCode};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
 use super::connection::Connection;
 use super::error::BusError;
-use super::stream::context;
+use super::stream::{context, existing};
 
 /// A stream as the server has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,16 +81,8 @@ pub async fn overview(
 }
 
 async fn look(connection: &Connection, name: &str) -> Result<Option<StreamOverview>, BusError> {
-    use jetstream::context::GetStreamErrorKind as Kind;
-
-    let stream = match context(connection).get_stream(name).await {
-        Ok(stream) => stream,
-        Err(error) => match error.kind() {
-            Kind::JetStream(server) if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                return Ok(None);
-            }
-            _ => return Err(BusError::request("stream information", &error)),
-        },
+    let Some(stream) = existing(&context(connection), name, "stream information").await? else {
+        return Ok(None);
     };
     let mut found = stream.consumers();
     let mut consumers = Vec::new();

@@ -1,7 +1,9 @@
 //! The streams: created and reconciled with the configuration at start.
 
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, RetentionPolicy, StorageType, Stream as NatsStream,
+};
 use async_nats::jetstream::{self, ErrorCode};
 
 use super::connection::Connection;
@@ -13,6 +15,25 @@ use crate::config::Stream;
 #[must_use]
 pub(super) fn context(connection: &Connection) -> jetstream::Context {
     ContextBuilder::new().backpressure_on_inflight(false).build(connection.client.clone())
+}
+
+/// A stream as it stands; none where the server has no stream of that name. `what` completes the error.
+pub(super) async fn existing(
+    context: &jetstream::Context,
+    name: &str,
+    what: &'static str,
+) -> Result<Option<NatsStream>, BusError> {
+    use jetstream::context::GetStreamErrorKind as Kind;
+
+    match context.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) => match error.kind() {
+            Kind::JetStream(server) if server.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                Ok(None)
+            }
+            _ => Err(BusError::request(what, &error)),
+        },
+    }
 }
 
 /// Creates the audit stream and the stream of dead letters, or changes their limits to what the
@@ -74,6 +95,24 @@ pub(super) fn refused(
             );
             BusError::Stream { stream, reason, transient: true }
         }
+        Kind::JetStream(server)
+            if server.error_code() == ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED =>
+        {
+            let reason = format!(
+                "{server}: {} is a single server, which keeps one copy; connect to a NATS cluster, \
+                 or set stream.replicas = 1",
+                connection.url
+            );
+            BusError::Stream { stream, reason, transient: false }
+        }
+        Kind::JetStream(server) if server.error_code() == ErrorCode::CLUSTER_NO_PEERS => {
+            let reason = format!(
+                "{server}: the NATS cluster has fewer servers that can hold the stream than \
+                 stream.replicas; start the missing ones, make room on their disks, or lower the \
+                 setting"
+            );
+            BusError::Stream { stream, reason, transient: true }
+        }
         Kind::JetStream(server) => BusError::Stream {
             stream,
             transient: server.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE
@@ -92,21 +131,29 @@ pub(super) fn refused(
 /// # Errors
 /// When the server doesn't answer.
 pub async fn exist(connection: &Connection, settings: &Stream) -> Result<bool, BusError> {
-    use jetstream::context::GetStreamErrorKind as Kind;
-
     let context = context(connection);
     for name in [&settings.name, &settings.dead_letter_name] {
-        match context.get_stream(name).await.map_err(|error| (error.kind(), error)) {
-            Ok(_) => (),
-            Err((Kind::JetStream(server), _))
-                if server.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-            {
-                return Ok(false);
-            }
-            Err((_, error)) => return Err(BusError::request("stream information", &error)),
+        if existing(&context, name, "stream information").await?.is_none() {
+            return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Creates the streams where one is missing. Leaves them alone that are there: an operator who enlarges a
+/// full one must not find it small again because somebody connected.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn ensure_exist(
+    connection: &Connection,
+    settings: &Stream,
+    subjects: &Subjects,
+) -> Result<(), BusError> {
+    if exist(connection, settings).await? {
+        return Ok(());
+    }
+    ensure(connection, settings, subjects).await
 }
 
 fn base(settings: &Stream) -> Config {

@@ -81,6 +81,15 @@ impl Subjects {
         ]
     }
 
+    /// Whether the audit stream takes messages on a NATS subject.
+    #[must_use]
+    pub fn is_audit(&self, subject: &str) -> bool {
+        self.audit().iter().any(|ours| match ours.strip_suffix('>') {
+            Some(beginning) => subject.len() > beginning.len() && subject.starts_with(beginning),
+            None => subject == ours,
+        })
+    }
+
     /// How a guarded call ended.
     #[must_use]
     pub fn outcome(&self) -> String {
@@ -159,6 +168,13 @@ impl Subjects {
     fn under(&self, rest: &str) -> String {
         format!("{}.{rest}", self.prefix)
     }
+}
+
+/// Where a NATS micro service is asked something: all services, those of a name, one instance.
+/// Format: NATS ADR-32.
+#[must_use]
+pub fn service_verb(verb: &str, name: &str, id: &str) -> [String; 3] {
+    [format!("$SRV.{verb}"), format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.{id}")]
 }
 
 /// The stream of a key-value bucket.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done; for `check` and `eval`: allowed.
     Ok,
-    /// Something failed or was refused; for `test`: a test failed.
+    /// Something failed or was refused; for `test`: a test failed; for `audit verify`: not verified.
     Failed,
     /// `check` and `eval`: denied.
     Denied,
@@ -45,7 +45,7 @@ impl From<Exit> for ExitCode {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0   done; for `check` and `eval`: allowed
-  1   something failed or was refused; for `test`: a test failed, or too little is covered
+  1   failed, refused or not verified; for `test`: a test failed, or too little is covered
   2   `check` and `eval`: denied
   3   the worker could not read the request; `test`: a suite can't be run
   4   nobody answered: no worker, or no server; with --wait: not in force everywhere

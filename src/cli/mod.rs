@@ -3,8 +3,10 @@
 mod ask;
 mod audit;
 mod bench;
+mod chaos;
 mod check;
 mod config;
+mod deadletter;
 mod enforcement;
 mod eval;
 mod exit;
@@ -32,6 +34,7 @@ use self::ask::Refusal;
 use self::exit::Exit;
 use crate::bus::BusError;
 use crate::config::{ConfigError, Loaded, LogFormat, Override, Sources, load};
+use crate::roles::alerter::AlerterError;
 use crate::runtime::telemetry;
 use crate::store::StoreError;
 
@@ -73,7 +76,7 @@ struct Global {
 enum Command {
     /// Start everything on this machine: NATS, ClickHouse, worker, sink, console
     Up(up::Up),
-    /// Run worker, sink and console in one process, against configured servers
+    /// Run worker, sink, console and, if it has somebody to tell, alerter in one process
     #[command(after_help = "\
 Examples:
   sluicegate serve
@@ -92,6 +95,13 @@ Examples:
   sluicegate sink
   sluicegate sink --nats-url nats://nats:4222 --clickhouse-url http://clickhouse:8123")]
     Sink,
+    /// Run an alerter: posts violations to Slack and to what takes CloudEvents
+    #[command(after_help = "\
+Examples:
+  SLUICEGATE_ALERTER_SLACK=https://hooks.slack.com/services/... sluicegate alerter
+  sluicegate alerter --set alerter.cloudevents=http://127.0.0.1:9000/events
+  sluicegate alerter --nats-url nats://nats:4222 --set telemetry.listen=127.0.0.1:9091")]
+    Alerter,
     /// Run the console: HTTP with health and metrics
     #[command(after_help = "\
 Examples:
@@ -113,6 +123,9 @@ Examples:
     Policy(policy::Policy),
     /// Show or turn the switch for all policies at once
     Enforcement(enforcement::Enforcement),
+    /// Look at events that could not be stored, and replay them once the cause is mended
+    #[command(subcommand)]
+    Deadletter(deadletter::Deadletter),
     /// Test policies: suites of cases in YAML, and `test_` rules in Rego
     Test(test::Test),
     /// Bring ClickHouse's tables up to date
@@ -130,6 +143,8 @@ Examples:
     /// Measure speed, beside a baseline from the same run
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Harm a fleet of its own at random, and prove that nothing is lost and nothing doubled
+    Chaos(chaos::Chaos),
 }
 
 /// Runs the program.
@@ -167,11 +182,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Config(command) => config::run(&command, &loaded, json),
             Command::Check(command) => check::run(command, &loaded.config, json).await,
             Command::Audit(command) => audit::run(*command, &loaded.config, json).await,
+            Command::Deadletter(command) => deadletter::run(command, &loaded.config, json).await,
             Command::Tail(command) => tail::run(command, &loaded.config, json).await,
             Command::Test(command) => test::run(command, &loaded.config, json).await,
             Command::Status(command) => status::run(&command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
+            Command::Chaos(command) => Box::pin(chaos::run(command, &loaded.config, json)).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,
             Command::Enforcement(command) => enforcement::run(command, &loaded.config, json).await,
             Command::Eval(command) => eval::run(command, &loaded.config, json).await,
@@ -181,9 +198,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 logs(&loaded)?;
                 up::run(command, loaded.config).await
             }
-            Command::Serve => served(loaded, &serve::ALL).await,
+            Command::Serve => {
+                let roles = serve::all(&loaded.config);
+                served(loaded, &roles).await
+            }
             Command::Worker => served(loaded, &[serve::Role::Worker]).await,
             Command::Sink => served(loaded, &[serve::Role::Sink]).await,
+            Command::Alerter => served(loaded, &[serve::Role::Alerter]).await,
             Command::Console => served(loaded, &[serve::Role::Console]).await,
         }
     })
@@ -224,6 +245,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return refusal.exit();
     }
     if error.downcast_ref::<ConfigError>().is_some() {
+        return Exit::Config;
+    }
+    if let Some(AlerterError::NoTarget | AlerterError::Url { .. }) = error.downcast_ref() {
         return Exit::Config;
     }
     if let Some(StoreError::Unreachable(_) | StoreError::Timeout { .. }) = error.downcast_ref() {

@@ -1,4 +1,4 @@
-//! `sluicegate serve`, `worker`, `sink`, `console`: roles against configured servers.
+//! `sluicegate serve`, `worker`, `sink`, `alerter`, `console`: roles against configured servers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use crate::config::Config;
 use crate::roles::console::{self, Shown};
-use crate::roles::{RoleContext, instance_name, sink, worker};
+use crate::roles::{RoleContext, alerter, instance_name, sink, worker};
 use crate::runtime::health::Health;
 use crate::runtime::retry::Retry;
 use crate::runtime::{metrics, shutdown};
@@ -23,18 +23,26 @@ pub(crate) enum Role {
     Worker,
     /// Carries the stream to ClickHouse.
     Sink,
+    /// Posts violations.
+    Alerter,
     /// HTTP.
     Console,
 }
 
-/// Every role.
-pub(crate) const ALL: [Role; 3] = [Role::Worker, Role::Sink, Role::Console];
+/// Every role that has something to do: an alerter only where somebody is to be told.
+pub(crate) fn all(config: &Config) -> Vec<Role> {
+    let mut roles = vec![Role::Worker, Role::Sink, Role::Console];
+    if config.alerter.is_configured() {
+        roles.push(Role::Alerter);
+    }
+    roles
+}
 
 /// Runs roles until a signal, then lets them finish.
 pub(crate) async fn run(config: Config, roles: &[Role]) -> anyhow::Result<Exit> {
     let stop = shutdown::on_signal()?;
     let health = Health::default();
-    expect_parts(&health, roles);
+    expect_parts(&health, roles, &config);
     let listener = listener(&config, roles).await?;
     roles_until(Arc::new(config), roles, health, stop, listener).await
 }
@@ -56,15 +64,16 @@ pub(crate) async fn listener(
 
 /// Names the parts that these roles will report, so that nobody takes the process for ready before
 /// the roles have begun.
-pub(crate) fn expect_parts(health: &Health, roles: &[Role]) {
+pub(crate) fn expect_parts(health: &Health, roles: &[Role], config: &Config) {
     for role in roles {
-        let parts: &[&str] = match role {
-            Role::Worker => &worker::PARTS,
-            Role::Sink => &sink::PARTS,
-            Role::Console => &console::PARTS,
+        let parts: Vec<String> = match role {
+            Role::Worker => worker::PARTS.map(Into::into).into(),
+            Role::Sink => sink::PARTS.map(Into::into).into(),
+            Role::Alerter => alerter::parts(&config.alerter),
+            Role::Console => console::PARTS.map(Into::into).into(),
         };
         for part in parts {
-            drop(health.part(*part));
+            drop(health.part(part));
         }
     }
 }
@@ -138,6 +147,7 @@ async fn supervised(role: Role, context: RoleContext) -> anyhow::Result<()> {
         let outcome: anyhow::Result<()> = match role {
             Role::Worker => Box::pin(worker::run(context.clone())).await.map_err(Into::into),
             Role::Sink => sink::run(context.clone()).await.map_err(Into::into),
+            Role::Alerter => Box::pin(alerter::run(context.clone())).await.map_err(Into::into),
             Role::Console => Ok(()),
         };
         let Err(error) = outcome else { return Ok(()) };
@@ -159,4 +169,7 @@ async fn supervised(role: Role, context: RoleContext) -> anyhow::Result<()> {
 fn is_transient(error: &anyhow::Error) -> bool {
     error.downcast_ref::<worker::WorkerError>().is_some_and(worker::WorkerError::is_transient)
         || error.downcast_ref::<sink::SinkError>().is_some_and(sink::SinkError::is_transient)
+        || error
+            .downcast_ref::<alerter::AlerterError>()
+            .is_some_and(alerter::AlerterError::is_transient)
 }

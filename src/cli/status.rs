@@ -56,8 +56,17 @@ fn workers(workers: &[WorkerStatus]) {
         print::line("  none reports");
         return;
     }
-    let mut table =
-        print::table(&["name", "policies", "enforcement", "revision", "up since (UTC)"]);
+    let mut table = print::table(&[
+        "name",
+        "policies",
+        "enforcement",
+        "revision",
+        "recorded",
+        "waiting",
+        "if it can't record",
+        "up since (UTC)",
+    ]);
+    right(&mut table, &[4, 5]);
     for worker in workers {
         let enforcement = Cell::new(worker.enforcement.as_str());
         let revision: String = worker.revision.chars().take(12).collect();
@@ -69,6 +78,12 @@ fn workers(workers: &[WorkerStatus]) {
                 _ => enforcement.fg(Color::Yellow),
             },
             Cell::new(revision),
+            Cell::new(worker.audit.recorded),
+            match worker.audit.waiting {
+                0 => Cell::new(0),
+                waiting => Cell::new(waiting).fg(Color::Yellow),
+            },
+            Cell::new(&worker.audit.on_unavailable),
             Cell::new(minute(worker.started_at)),
         ]);
     }
@@ -171,6 +186,16 @@ fn tables(clickhouse: &ClickHouseStatus) {
         ]);
     }
     print::line(table);
+    for link in &clickhouse.chains {
+        let signed = if link.signature.is_empty() { "unsigned" } else { "signed" };
+        let digest: String = link.digest.chars().take(16).collect();
+        print::line(format!(
+            "chain {}: link {}, {signed}, {digest}…, {} UTC",
+            link.chain,
+            link.number,
+            minute(link.sealed_at)
+        ));
+    }
     for disk in &clickhouse.disks {
         print::line(format!(
             "disk {}: {} free of {}",

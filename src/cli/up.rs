@@ -10,6 +10,7 @@ use super::print::{self, DIM, GOOD, STRONG, styled};
 use super::serve;
 use crate::config::Config;
 use crate::embedded::{EmbeddedError, Stack};
+use crate::roles::alerter;
 use crate::runtime::health::Health;
 use crate::runtime::shutdown;
 
@@ -29,22 +30,18 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let stop = shutdown::on_signal()?;
     let health = Health::default();
-    serve::expect_parts(&health, &serve::ALL);
+    let roles = serve::all(&config);
+    serve::expect_parts(&health, &roles, &config);
     // The port first: nothing has to be ended again when it is taken.
-    let listener = serve::listener(&config, &serve::ALL).await?;
+    let listener = serve::listener(&config, &roles).await?;
     let stack = match Stack::start(&config, health.clone(), stop.clone()).await {
         Ok(stack) => stack,
         Err(EmbeddedError::Cancelled) => return Ok(Exit::Ok),
         Err(error) => return Err(error.into()),
     };
     let config = Arc::new(config);
-    let roles = serve::roles_until(
-        Arc::clone(&config),
-        &serve::ALL,
-        health.clone(),
-        stop.clone(),
-        listener,
-    );
+    let running =
+        serve::roles_until(Arc::clone(&config), &roles, health.clone(), stop.clone(), listener);
     let announce = async {
         while !health.is_ready() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -55,7 +52,7 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
         std::future::pending::<()>().await;
     };
     let outcome = tokio::select! {
-        outcome = roles => outcome,
+        outcome = running => outcome,
         () = announce => Ok(Exit::Ok),
     };
     stack.stop(config.shutdown.drain).await;
@@ -75,6 +72,9 @@ fn welcome(config: &Config, stack: &Stack, start: Instant) {
     line("ClickHouse", &config.clickhouse.url, stack.clickhouse_description());
     line("HTTP", &format!("http://{}", config.http.listen), "/readyz /metrics");
     line("data", &config.embedded.data.display().to_string(), "survive a restart");
+    for target in alerter::target_names(&config.alerter) {
+        line("alerts", &target, "violations are posted there");
+    }
     line("policies", "sluicegate policy list", "enable one: sluicegate policy enable cost_control");
     print::line("");
     print::line("Try in another terminal:");

@@ -62,6 +62,7 @@ const KEYS: &[Key] = &[
     key("nats.root_certificates", Path),
     key("nats.connection_timeout", Span),
     key("nats.request_timeout", Span),
+    key("nats.ping_interval", Span),
     key("nats.subscription_capacity", Count),
     key("stream.name", Text),
     key("stream.dead_letter_name", Text),

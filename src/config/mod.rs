@@ -11,6 +11,7 @@
 //! Kubernetes sets for services. `POLICY_ENFORCEMENT_ENABLED` sets `enforcement.enabled`, unless
 //! `SLUICEGATE_ENFORCEMENT_ENABLED` is set too, which wins.
 
+mod alerter;
 mod env;
 mod error;
 mod files;

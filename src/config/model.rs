@@ -93,7 +93,10 @@ pub struct Nats {
     /// How long one request to the JetStream API may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
-    /// Messages that may wait in the client for one subscription before the client drops (and counts) them.
+    /// How often the client asks a server that says nothing whether it is still there; after three without an answer it looks for another.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// Messages that may wait in the client for one subscription before the client drops (and counts) them; times `worker.max_request_bytes` it is the memory that a flood may take.
     pub subscription_capacity: usize,
 }
 
@@ -112,7 +115,8 @@ impl Default for Nats {
             root_certificates: PathBuf::new(),
             connection_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(5),
-            subscription_capacity: 65_536,
+            ping_interval: Duration::from_secs(5),
+            subscription_capacity: 16_384,
         }
     }
 }
@@ -488,7 +492,7 @@ impl Default for Retention {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alerter {
-    /// Durable name of the alerter's consumer: several alerters of one name share the work.
+    /// What the durable names of the alerter's consumers begin with, one for each URL: several alerters of one name share the work.
     pub consumer: String,
     /// Severities that are posted.
     pub severities: Vec<String>,
@@ -502,7 +506,7 @@ pub struct Alerter {
     /// How long a post is tried again before the violation is reported as not notified.
     #[serde(with = "humantime_serde")]
     pub give_up: Duration,
-    /// Violations that may be worked on at once.
+    /// Posts that may be under way at once to one URL.
     pub max_in_flight: usize,
     /// Time in which equal violations (same policy, subject, action, resource, reasons) are posted once.
     #[serde(with = "humantime_serde")]

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use super::worker::{WorkerList, WorkerStatus};
 use crate::domain::{
     EnforcementMode, EnforcementRecord, FailMode, Finding, PolicyMode, PolicyRecord, ScopeKind,
     Severity, Status,
@@ -403,38 +403,6 @@ pub struct EnforcementReply {
     pub changed: bool,
     /// The bucket's sequence of the change.
     pub sequence: u64,
-}
-
-/// What one worker has in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkerStatus {
-    /// Its name.
-    pub name: String,
-    /// Version of the program.
-    pub version: String,
-    /// Digest of the set in force.
-    pub revision: String,
-    /// The bucket's sequence that it has taken in.
-    pub sequence: u64,
-    /// Policies in the set.
-    pub policies: usize,
-    /// Those of them that take part in checks of their scope.
-    pub taking_part: usize,
-    /// How policies take part.
-    pub enforcement: EnforcementMode,
-    /// What it could not take up.
-    pub problems: Vec<String>,
-    /// When it started.
-    pub started_at: DateTime<Utc>,
-    /// When it said so.
-    pub reported_at: DateTime<Utc>,
-}
-
-/// The answer to `policy.admin.workers`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkerList {
-    /// By name; one that was silent for a while is not listed.
-    pub workers: Vec<WorkerStatus>,
 }
 
 /// The answer to `policy.admin.restore`.

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod parse;
 pub mod pipeline;
 pub mod schema;
+pub mod worker;
 
 pub use batch::{BatchReply, BatchRequest};
 pub use check::{CheckReply, PolicyReply};
@@ -18,3 +19,4 @@ pub use event::{DecisionEvent, EVENT_SCHEMA, Number, ViolationEvent};
 pub use fault::{FaultCode, RequestFault};
 pub use parse::{RequestBounds, parse_batch, parse_check, parse_message};
 pub use pipeline::{CheckpointEvent, NotificationEvent};
+pub use worker::AuditStatus;

@@ -16,6 +16,8 @@ pub enum ViolationType {
     PolicyWarned,
     /// A policy could not be evaluated.
     PolicyError,
+    /// An allowed operation was refused because its decision could not be recorded in time.
+    AuditUnavailable,
 }
 
 impl ViolationType {
@@ -26,6 +28,7 @@ impl ViolationType {
             Self::PolicyDenied => "policy_denied",
             Self::PolicyWarned => "policy_warned",
             Self::PolicyError => POLICY_ERROR,
+            Self::AuditUnavailable => AUDIT_UNAVAILABLE,
         }
     }
 }
@@ -69,6 +72,23 @@ pub struct Violation {
     pub action_taken: ActionTaken,
     /// Why it denied, or what went wrong.
     pub reasons: Vec<String>,
+}
+
+/// The reason of a denial whose decision could not be recorded in time, and the name under which it
+/// stands where policies do.
+pub const AUDIT_UNAVAILABLE: &str = "audit_unavailable";
+
+/// That an allowed operation was refused because its decision could not be recorded in time.
+#[must_use]
+pub fn audit_unavailable() -> Violation {
+    Violation {
+        kind: ViolationType::AuditUnavailable,
+        severity: Severity::Critical,
+        policy_name: AUDIT_UNAVAILABLE.to_owned(),
+        policy_version: 0,
+        action_taken: ActionTaken::Blocked,
+        reasons: vec![AUDIT_UNAVAILABLE.to_owned()],
+    }
 }
 
 /// The violations of a decision: one for every policy that denied, warned by denying, or failed.

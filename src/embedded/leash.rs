@@ -24,14 +24,15 @@ kill -s KILL -- "-$1"
 
 /// A leash on one process group; dropping it ends that group.
 #[derive(Debug)]
-pub(super) struct Leash {
+pub struct Leash {
     shell: Child,
 }
 
 impl Leash {
     /// Puts a process group on the leash. Without a shell there is none: the record of process ids
     /// still lets the next start end what is left.
-    pub(super) fn on(group: Pid) -> Option<Self> {
+    #[must_use]
+    pub fn on(group: Pid) -> Option<Self> {
         let shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "sluicegate-leash", &group.to_string()])
             // Its own group, so that Ctrl-C on the terminal or a signal to ours leaves it alone.
@@ -50,7 +51,7 @@ impl Leash {
     }
 
     /// Takes the leash off, after the server has ended.
-    pub(super) async fn release(mut self) {
+    pub async fn release(mut self) {
         if let Some(mut pipe) = self.shell.stdin.take() {
             // A shell that is gone already has nothing left to be told.
             _ = pipe.write_all(b"\n").await;

@@ -15,6 +15,7 @@ mod clickhouse;
 mod endpoint;
 mod error;
 mod find;
+mod launch;
 mod leash;
 mod leftovers;
 mod lock;
@@ -27,4 +28,6 @@ mod stack;
 mod supervisor;
 
 pub use error::{EmbeddedError, Setting};
+pub use launch::Launch;
+pub use leash::Leash;
 pub use stack::{CLICKHOUSE_PART, NATS_PART, Stack};

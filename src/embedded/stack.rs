@@ -156,7 +156,7 @@ async fn start_both(
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The data folder, made if need be, for this user only, as a path that holds from anywhere.
-fn data_folder(path: &Path) -> Result<PathBuf, EmbeddedError> {
+pub(super) fn data_folder(path: &Path) -> Result<PathBuf, EmbeddedError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -9,12 +9,15 @@ use crate::config::{Backoff, Config};
 use crate::runtime::health::Health;
 use crate::runtime::retry::RetryPolicy;
 
+pub mod alerter;
 pub mod console;
 pub mod export;
+mod in_flight;
 pub mod policies_diff;
 pub mod policies_folder;
 pub mod sink;
 pub mod status;
+pub mod verify;
 pub mod worker;
 
 /// What every role is given.

@@ -150,6 +150,18 @@ metrics! {
     audit_acknowledge: Histogram(histogram) "sluicegate_audit_acknowledge_seconds" Seconds;
     /// Events that wait in memory to be sent again.
     audit_pending: Gauge(gauge) "sluicegate_audit_pending" Count;
+    /// Bytes of the files that hold events which wait to be sent again.
+    audit_spill_bytes: Gauge(gauge) "sluicegate_audit_spill_bytes" Bytes;
+    /// Attempts to keep events in a file that failed: they are in memory alone.
+    audit_spill_failures: Counter(counter) "sluicegate_audit_spill_failures_total" Count;
+    /// Bytes of such files that somebody altered, and which are lost.
+    audit_spill_damaged_bytes: Counter(counter) "sluicegate_audit_spill_damaged_bytes_total" Bytes;
+    /// Kept events that the stream has taken at last.
+    audit_resent: Counter(counter) "sluicegate_audit_resent_total" Count;
+    /// Events that the stream can never take, and which are lost.
+    audit_given_up: Counter(counter) "sluicegate_audit_given_up_total" Count;
+    /// Allowed checks that were denied because their event was not acknowledged in time.
+    audit_denied: Counter(counter) "sluicegate_audit_denied_total" Count;
     /// Events that await the stream's acknowledgement.
     audit_in_flight: Gauge(gauge) "sluicegate_audit_in_flight" Count;
     /// Attempts to publish an event that failed and are repeated.
@@ -160,6 +172,8 @@ metrics! {
     fail_open: Counter(counter) "sluicegate_fail_open_total" Count { reason: FailOpenReason };
     /// Times the client dropped messages because a subscription was full.
     slow_consumer: Counter(counter) "sluicegate_slow_consumer_total" Count;
+    /// Requests that the client dropped because a subscription was full: nobody answers them.
+    requests_dropped: Counter(counter) "sluicegate_requests_dropped_total" Count;
     /// Changes of the policy set, by result.
     policy_reloads: Counter(counter) "sluicegate_policy_reloads_total" Count { result: ReloadResult };
     /// Policies in force.
@@ -174,6 +188,12 @@ metrics! {
     stream_lag: Gauge(gauge) "sluicegate_stream_lag_messages" Count { consumer: &str };
     /// Age of the oldest event in the audit stream.
     stream_oldest_age: Gauge(gauge) "sluicegate_stream_oldest_age_seconds" Seconds;
+    /// Links added to the chain over a table's rows.
+    chain_links: Counter(counter) "sluicegate_chain_links_total" Count { chain: &str };
+    /// Rows that these links cover.
+    chain_rows: Counter(counter) "sluicegate_chain_rows_total" Count { chain: &str };
+    /// Sequences of the audit stream that are stored and not yet covered by a chain.
+    chain_lag: Gauge(gauge) "sluicegate_chain_lag_messages" Count { chain: &str };
     /// Inserts, by table and result.
     sink_batches: Counter(counter) "sluicegate_sink_batches_total" Count { table: &str, result: BatchResult };
     /// Rows inserted, by table.
@@ -188,6 +208,12 @@ metrics! {
     sink_dead_letters: Counter(counter) "sluicegate_sink_dead_letters_total" Count { reason: &str };
     /// Versions of policies, or of the switch for enforcement, that had left the bucket before the sink read them.
     policy_version_gaps: Counter(counter) "sluicegate_policy_version_gaps_total" Count;
+    /// Violations that notifications speak of and that ClickHouse does not have (yet).
+    notifications_unmatched: Gauge(gauge) "sluicegate_notifications_unmatched" Count;
+    /// Attempts to post violations, by channel and outcome.
+    alerter_posts: Counter(counter) "sluicegate_alerter_posts_total" Count { channel: &str, outcome: PostOutcome };
+    /// Violations without a post of their own, told in one that sums them up, by channel and reason.
+    alerter_suppressed: Counter(counter) "sluicegate_alerter_suppressed_total" Count { channel: &str, reason: &str };
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -277,6 +303,17 @@ label! {
         Error = "error",
     }
 }
+label! {
+    /// What became of an attempt to post.
+    PostOutcome {
+        /// It was taken.
+        Ok = "ok",
+        /// It failed and is repeated.
+        Retried = "retried",
+        /// It was refused, or failed for too long: given up.
+        Failed = "failed",
+    }
+}
 
 fn describe() {
     for Metric { name, kind, unit, help } in ALL {
@@ -295,7 +332,17 @@ fn start_at_zero() {
     CheckOutcome::ALL.iter().for_each(|outcome| checks(*outcome).increment(0));
     FailOpenReason::ALL.iter().for_each(|reason| fail_open(*reason).increment(0));
     ReloadResult::ALL.iter().for_each(|result| policy_reloads(*result).increment(0));
-    let more = [audit_publish_failures(), audit_duplicates(), slow_consumer()];
+    let more = [
+        audit_publish_failures(),
+        audit_duplicates(),
+        audit_spill_failures(),
+        audit_spill_damaged_bytes(),
+        audit_resent(),
+        audit_given_up(),
+        audit_denied(),
+        slow_consumer(),
+        requests_dropped(),
+    ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
     }
@@ -316,12 +363,16 @@ mod tests {
         audit_acknowledge().record(0.1);
         audit_pending().set(1.0);
         audit_in_flight().increment(1.0);
+        audit_spill_bytes().set(1.0);
         policies_active().set(6.0);
         enforcement_mode("on").set(1.0);
         stream_messages().set(1.0);
         stream_bytes().set(1.0);
         stream_lag("sluicegate-sink").set(3.0);
         stream_oldest_age().set(1.0);
+        chain_links("decisions").increment(1);
+        chain_rows("decisions").increment(1);
+        chain_lag("decisions").set(0.0);
         sink_batches("policy_decisions", BatchResult::Ok).increment(1);
         sink_rows("policy_decisions").increment(1);
         sink_batch_rows().record(700.0);
@@ -329,6 +380,9 @@ mod tests {
         sink_duplicates("policy_decisions").increment(1);
         sink_dead_letters("unparsable").increment(1);
         policy_version_gaps().increment(1);
+        notifications_unmatched().set(1.0);
+        alerter_posts("slack", PostOutcome::Ok).increment(1);
+        alerter_suppressed("slack", "duplicate").increment(1);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

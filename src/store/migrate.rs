@@ -43,6 +43,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(4, "0004", "views"),
     migration!(5, "0005", "policy_versions"),
     migration!(6, "0006", "worker_numbers"),
+    migration!(7, "0007", "audit_chain"),
+    migration!(8, "0008", "policy_notifications"),
 ];
 
 /// A migration that was just applied.
@@ -208,6 +210,8 @@ mod tests {
         (4, "1603f957cf5e20b8d79980a7c03186bfec5b9042014bb98471c22a35103fde7b"),
         (5, "3080a85fc1b2fb63c10cb5f5b6b4024b0a3569f0493f1e57e602a243d8ec21c5"),
         (6, "caa525f88ad77024422dbf137debe67e40da66ac63e53942dcc1370e543b3625"),
+        (7, "37c1e16b3d71a4815ce95c775e2999d6b032919b84ee2ec4b688505679a05083"),
+        (8, "be3629a1eab0ebde7264a3a95bd105f3daff26434b94df0a7efd75085e184b67"),
     ];
 
     #[test]

@@ -2,11 +2,14 @@
 //! one that knows nothing of NATS: the sink role joins the two.
 
 pub mod bench;
+mod census;
+pub mod chain;
 mod client;
 mod error;
 mod export;
 mod insert;
 mod migrate;
+mod notifications;
 mod query;
 mod retention;
 mod rows;
@@ -15,11 +18,14 @@ mod size;
 mod statements;
 mod stored;
 mod versions;
+mod workers;
 
+pub use census::{Census, CensusDecision, CensusViolation};
 pub use client::Store;
 pub use error::{ErrorClass, StoreError};
 pub use export::{Export, ExportFormat, ExportOf, ExportWatch};
 pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
+pub use notifications::{LONGEST_DETAILS, LONGEST_NAME, NotificationRow};
 pub use query::{
     Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
 };
@@ -29,3 +35,4 @@ pub use rules::{EnforcementRow, RuleRow};
 pub use size::{Disk, TableSize};
 pub use stored::StoredDecision;
 pub use versions::MAX_VERSIONS;
+pub use workers::CheckpointRow;

@@ -283,12 +283,12 @@ pub(super) fn conditions_of_violations(filter: &ViolationFilter) -> Conditions {
 }
 
 /// Microseconds for ClickHouse's binary format, RFC 3339 in the JSON that the command line prints.
-mod micros {
+pub(super) mod micros {
     use chrono::{DateTime, Utc};
     use clickhouse::serde::chrono::datetime64::micros;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::store) fn serialize<S: Serializer>(
         time: &DateTime<Utc>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -299,7 +299,7 @@ mod micros {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<DateTime<Utc>, D::Error> {
         if deserializer.is_human_readable() {

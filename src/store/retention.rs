@@ -32,9 +32,11 @@ pub async fn apply_retention(
     retention: &config::Retention,
 ) -> Result<Vec<RetentionChange>, StoreError> {
     let mut changes = Vec::new();
-    for (table, keep) in
-        [(Table::Decisions, retention.decisions), (Table::Violations, retention.violations)]
-    {
+    for (table, keep) in [
+        (Table::Decisions, retention.decisions),
+        (Table::Violations, retention.violations),
+        (Table::Notifications, retention.violations),
+    ] {
         let keep = Some(keep).filter(|keep| !keep.is_zero() && *keep <= FOR_EVER);
         let wanted = keep.map(expression);
         let current = current(store, table).await?;

@@ -23,6 +23,10 @@ pub enum Table {
     Rules,
     /// `policy_enforcement`.
     Enforcement,
+    /// `audit_workers`.
+    Workers,
+    /// `policy_notifications`.
+    Notifications,
 }
 
 impl Table {
@@ -34,6 +38,8 @@ impl Table {
             Self::Violations => "policy_violations",
             Self::Rules => "policy_rules",
             Self::Enforcement => "policy_enforcement",
+            Self::Workers => "audit_workers",
+            Self::Notifications => "policy_notifications",
         }
     }
 
@@ -45,19 +51,22 @@ impl Table {
             Self::Violations => "violations",
             Self::Rules => "rules",
             Self::Enforcement => "enforcement",
+            Self::Workers => "checkpoints",
+            Self::Notifications => "notifications",
         }
     }
 
     /// The column of [`StoredRow::id`].
     pub(super) const fn id_column(self) -> &'static str {
         match self {
-            Self::Decisions | Self::Violations => "id",
+            Self::Decisions | Self::Violations | Self::Notifications | Self::Workers => "id",
             Self::Rules | Self::Enforcement => "content_id",
         }
     }
 
     /// Whether the column `timestamp` leads its sort key, so that a span of time bounds a question.
-    /// The others are small.
+    /// The others are small; and of notifications, which other programs make, one id is one row
+    /// whatever time they give it.
     pub(super) const fn is_by_time(self) -> bool {
         matches!(self, Self::Decisions | Self::Violations)
     }
@@ -94,6 +103,11 @@ pub trait StoredRow: RowOwned + RowWrite + Clone + Send + Sync {
 
     /// Which version of what it is; none where rows are no versions.
     fn version_of(&self) -> Option<VersionOf> {
+        None
+    }
+
+    /// The violation that it says something about; none where rows don't.
+    fn speaks_of(&self) -> Option<Uuid> {
         None
     }
 }

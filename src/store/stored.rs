@@ -14,7 +14,7 @@ use crate::contract::{DecisionEvent, EVENT_SCHEMA};
 use crate::domain::Verdict;
 
 /// How far a decision's time may be from the time in its id: they are taken one after the other.
-const NEAR: Duration = Duration::from_secs(3_600);
+pub(super) const NEAR: Duration = Duration::from_secs(3_600);
 
 /// A decision of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +121,7 @@ impl StoredDecision {
 }
 
 /// The time in an id; none where the id has none.
-fn time_of(id: Uuid) -> Option<DateTime<Utc>> {
+pub(super) fn time_of(id: Uuid) -> Option<DateTime<Utc>> {
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }

@@ -121,7 +121,9 @@ impl Store {
             greatest: u64,
         }
         let sql = match R::TABLE {
-            Table::Decisions | Table::Violations => return Ok(Vec::new()),
+            Table::Decisions | Table::Violations | Table::Notifications | Table::Workers => {
+                return Ok(Vec::new());
+            }
             Table::Rules => {
                 "SELECT toString(id) AS history, toString(any(name)) AS named, max(version) AS greatest \
                  FROM policy_rules \
@@ -174,7 +176,9 @@ impl Store {
         versions: RangeInclusive<u64>,
     ) -> Result<u64, StoreError> {
         let whose = match table {
-            Table::Decisions | Table::Violations => return Ok(0),
+            Table::Decisions | Table::Violations | Table::Notifications | Table::Workers => {
+                return Ok(0);
+            }
             Table::Rules => "id = {history:UUID} OR name = {name:String}",
             Table::Enforcement => "1",
         };

@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use sluicegate::config::Config;
 
+use crate::support::servers::nats_server;
+
 /// The roles, each of which is a subcommand and a service.
-const ROLES: [&str; 3] = ["worker", "sink", "console"];
+const ROLES: [&str; 4] = ["worker", "sink", "alerter", "console"];
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -147,7 +149,11 @@ fn commands_and_settings_are_accepted() {
             let output = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
                 .args(arguments)
                 .env_clear()
-                .envs(environment.iter().map(|(key, value)| (key, value.as_str().unwrap())))
+                .envs(
+                    environment
+                        .iter()
+                        .map(|(key, value)| (key, unless_unset(value.as_str().unwrap()))),
+                )
                 .current_dir(folder.path())
                 .output()
                 .unwrap();
@@ -158,6 +164,11 @@ fn commands_and_settings_are_accepted() {
         run(&[service["healthcheck"]["test"][2].as_str().unwrap(), "--help"]);
         run(&["config"]);
     }
+}
+
+/// What compose puts in the place of a variable that may be left out.
+fn unless_unset(value: &str) -> &str {
+    if value.starts_with("${") && value.ends_with(":-}") { "" } else { value }
 }
 
 #[test]
@@ -185,7 +196,33 @@ fn mounted_files_exist() {
 
 #[test]
 fn the_nats_configuration_has_room_for_the_streams() {
-    let text = read("deploy/nats/nats-server.conf");
+    for file in ["deploy/nats/nats-server.conf", "deploy/nats/cluster.conf"] {
+        has_room(&read(file));
+    }
+}
+
+#[test]
+fn the_cluster_keeps_three_copies_on_disk() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let accepted = Command::new(nats_server())
+        .args(["-t", "--config"])
+        .arg(root.join("deploy/nats/cluster.conf"))
+        .env("NODE", "nats-1")
+        .output()
+        .unwrap();
+    assert!(accepted.status.success(), "{accepted:?}");
+    assert!(read("deploy/nats/cluster.conf").contains("\n  sync_interval: always\n"));
+    let shown = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(["config", "--profile", "cluster", "--json"])
+        .env_clear()
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("nats-3:4222") && shown.contains("replicas"), "{shown}");
+}
+
+fn has_room(text: &str) {
     let number = |key: &str| -> u64 {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
         line.trim_start_matches(':').trim().parse().unwrap()
@@ -216,4 +253,20 @@ fn the_image_runs_as_nobody_and_knows_how_it_is() {
     let version = format!("image.version=\"{}\"", env!("CARGO_PKG_VERSION"));
     assert!(last.contains(&version), "the label has another version than the crate");
     assert!(dockerfile.contains("cargo build --release --locked"));
+}
+
+/// A container's own files end with it, and its root can't be written.
+#[test]
+fn what_a_worker_keeps_is_on_a_volume_that_it_may_write() {
+    let services = services();
+    let worker = &services["worker"];
+    let folder = worker["environment"]["SLUICEGATE_AUDIT_SPILL_FOLDER"].as_str().unwrap();
+    let volumes = worker["volumes"].as_array().unwrap().iter().map(|v| v.as_str().unwrap());
+    let named: Vec<_> = volumes.filter(|volume| !volume.starts_with(['.', '/'])).collect();
+    assert_eq!(named, [format!("spill:{folder}")]);
+    let dockerfile = read("Dockerfile");
+    let user = dockerfile.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    let (user, group) = user.split_once(':').unwrap();
+    let made = format!("install --directory --owner={user} --group={group} --mode=0700 {folder}");
+    assert!(dockerfile.contains(&made), "{made}");
 }

@@ -11,11 +11,13 @@ use sluicegate::config::{self, Config, Sources, keys};
 use sluicegate::contract::admin::PutRequest;
 use sluicegate::contract::fault::ServiceError;
 use sluicegate::contract::{
-    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, RequestBounds, ViolationEvent,
-    parse_batch, parse_check,
+    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, NotificationEvent, RequestBounds,
+    ViolationEvent, parse_batch, parse_check,
 };
 use sluicegate::roles::worker::admit_folder;
-use sluicegate::store::{DecisionRow, Store, StreamPosition, ViolationRow, migrate};
+use sluicegate::store::{
+    DecisionRow, NotificationRow, Store, StreamPosition, ViolationRow, migrate,
+};
 
 use crate::support::documents::{
     Document, code_spans, document, documents, fences, prose, root, words,
@@ -217,6 +219,9 @@ fn json_examples_are_messages() {
                 serde_json::from_value::<CheckReply>(value).map(drop).map_err(|e| e.to_string())
             } else if has("violation_type") {
                 serde_json::from_value::<ViolationEvent>(value).map(drop).map_err(|e| e.to_string())
+            } else if has("violation_id") {
+                let event = serde_json::from_value::<NotificationEvent>(value);
+                event.map(drop).map_err(|e| e.to_string())
             } else if has("schema") {
                 serde_json::from_value::<DecisionEvent>(value).map(drop).map_err(|e| e.to_string())
             } else if has("decisions") {
@@ -350,7 +355,7 @@ async fn queries_run_and_columns_exist() {
         }
     }
     assert_eq!(ask(&config, "SELECT count() FROM decisions").await, "1");
-    assert_eq!(ask(&config, "SELECT count() FROM violations").await, "1");
+    assert_eq!(ask(&config, "SELECT count() FROM violations WHERE notified").await, "1");
 
     let readme = document("README.md");
     let urls = readme.split("'http://127.0.0.1:8123/?query=").skip(1);
@@ -363,8 +368,16 @@ async fn queries_run_and_columns_exist() {
     }
     assert!(asked > 0, "the README asks ClickHouse");
 
-    let views =
-        ["decisions", "violations", "policy_versions", "policy_changes", "enforcement_changes"];
+    let views = [
+        "decisions",
+        "violations",
+        "notifications",
+        "policy_versions",
+        "policy_changes",
+        "enforcement_changes",
+        "audit_batches",
+        "audit_workers",
+    ];
     for view in views {
         let (_, rest) = analytics.split_once(&format!("## Columns of `{view}`")).unwrap();
         let section = rest.split("\n## ").next().unwrap();
@@ -386,7 +399,12 @@ async fn insert_examples(store: &Store) {
             continue;
         }
         value["timestamp"] = Utc::now().to_rfc3339().into();
-        if value.get("violation_type").is_some() {
+        if value.get("violation_id").is_some() {
+            let event: NotificationEvent = serde_json::from_value(value).unwrap();
+            let row = NotificationRow::new(event, at).unwrap();
+            store.insert(&[&row], "notification").await.unwrap();
+            assert!(store.apply_notifications(&[row.violation_id], true).await.unwrap().is_empty());
+        } else if value.get("violation_type").is_some() {
             let event: ViolationEvent = serde_json::from_value(value).unwrap();
             store.insert(&[&ViolationRow::new(event, at).unwrap()], "violation").await.unwrap();
         } else {

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use crate::store::outside;
 use crate::support::documents::{Block, blocks, code_spans, document, fences};
 use crate::support::servers::{ClickHouse, NatsServer, PATIENCE, free_port, poll};
 use crate::worker::support::fleet::shipped_policies;
@@ -213,7 +215,7 @@ fn the_first_steps_of_the_readme() {
 /// With the permissions that docs/security.md shows, everyone can do what they are there for.
 #[test]
 fn the_permissions_of_the_security_page_suffice() {
-    let users = ["planner", "operator", "worker", "sink", "pager"];
+    let users = ["planner", "operator", "worker", "sink", "alerter", "pager"];
     let page = document("docs/security.md");
     let texts = fences(&page, "text");
     let accounts = texts.iter().find(|text| text.starts_with("accounts")).unwrap();
@@ -229,10 +231,14 @@ fn the_permissions_of_the_security_page_suffice() {
             .env("SLUICEGATE_CLICKHOUSE_URL", &clickhouse.url)
             .env("SLUICEGATE_CLICKHOUSE_DATABASE", &clickhouse.database)
             .env("SLUICEGATE_STREAM_MAX_BYTES", "256MiB")
+            .env("SLUICEGATE_AUDIT_CHECKPOINT", "1s")
             .env("SLUICEGATE_POLICIES_FOLDER", shipped_policies().to_str().unwrap())
     };
-    let _worker = Running::worker(program("worker", &["worker"]));
+    let mut worker = Running::worker(program("worker", &["worker"]));
     let _sink = program("sink", &["sink"]).start();
+    let alerter = program("alerter", &["alerter"]);
+    let nobody = alerter.env("SLUICEGATE_ALERTER_SLACK", "http://127.0.0.1:1/x");
+    let _alerter = nobody.env("SLUICEGATE_ALERTER_GIVE_UP", "1ms").start();
     let enable = ["policy", "enable", "data_privacy", "--wait"];
     let said = program("operator", &enable).run().ended_with(0);
     assert!(said.out.contains("in force on 1 worker"), "{said:?}");
@@ -245,6 +251,23 @@ fn the_permissions_of_the_security_page_suffice() {
         let said = program("sink", &["audit", "--agent", "planner"]).run();
         said.out.contains("sensitive_file_access").then_some(())
     });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let poll_for = |what: &str, sql: &str| {
+        poll(what, || {
+            let count = outside(&clickhouse);
+            let count = count.query_raw(sql).fetch_one::<u64>();
+            runtime.block_on(count).is_ok_and(|count| count > 0).then_some(())
+        });
+    };
+    poll_for(
+        "that nobody could be told is in ClickHouse",
+        "SELECT count() FROM violations WHERE version > 0 AND NOT notified",
+    );
+    poll_for("how far the worker has counted", "SELECT count() FROM audit_workers WHERE NOT last");
+    worker.signal(Signal::SIGTERM);
+    assert!(worker.wait().success(), "{}", worker.log());
+    assert!(!worker.log().contains("wait in files"), "{}", worker.log());
+    poll_for("that it has ended", "SELECT count() FROM audit_workers WHERE last");
 }
 
 #[test]

@@ -173,10 +173,14 @@ fn layers_import_only_what_is_below_them() {
         ("suites", &["domain", "contract", "engine"]),
         ("roles", &["domain", "contract", "config", "runtime", "engine", "bus", "store"]),
         (
+            "chaos",
+            &["domain", "contract", "config", "runtime", "bus", "store", "roles", "embedded"],
+        ),
+        (
             "cli",
             &[
                 "domain", "contract", "config", "runtime", "engine", "bus", "store", "roles",
-                "client", "embedded", "suites",
+                "client", "embedded", "suites", "chaos",
             ],
         ),
         ("lib", &[]),

@@ -9,8 +9,12 @@
     reason = "a test may stop at the first surprise, also in what its functions share"
 )]
 
+mod alerter;
+mod audit;
 mod bench;
+mod chaos;
 mod cli;
+mod cluster;
 mod config;
 mod deploy;
 mod docs;
@@ -18,6 +22,7 @@ mod embedded;
 mod guide;
 mod layers;
 mod policies;
+mod rolling;
 mod schemas;
 mod sink;
 mod store;

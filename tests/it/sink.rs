@@ -4,9 +4,11 @@
 mod chaos;
 mod deaths;
 mod flow;
+mod notifications;
 mod poison;
 mod processes;
 mod proxy;
+mod replay;
 mod rules;
 mod sharing;
 
@@ -38,11 +40,11 @@ use crate::support::servers::{ClickHouse, NatsServer};
 
 /// A NATS of its own, a database of its own.
 pub(crate) struct Rig {
-    nats: NatsServer,
-    config: Config,
+    pub(crate) nats: NatsServer,
+    pub(crate) config: Config,
     clickhouse: Client,
-    jetstream: jetstream::Context,
-    subjects: Subjects,
+    pub(crate) jetstream: jetstream::Context,
+    pub(crate) subjects: Subjects,
 }
 
 /// A sink that runs in this process.
@@ -94,11 +96,15 @@ pub(crate) async fn rig_on(clickhouse: &ClickHouse, change: impl FnOnce(&mut Con
 }
 
 impl Rig {
-    async fn ensure_streams(&self) {
+    pub(crate) async fn connection(&self) -> bus::Connection {
         let (health, stop) = (Health::default().part("x"), CancellationToken::new());
         let retry = sluicegate::roles::retry_policy(&self.config.backoff);
         let connection = bus::connect(&self.config.nats, "t", "t", retry, &health, &stop);
-        let connection = connection.await.unwrap();
+        connection.await.unwrap()
+    }
+
+    async fn ensure_streams(&self) {
+        let connection = self.connection().await;
         bus::stream::ensure(&connection, &self.config.stream, &self.subjects).await.unwrap();
     }
 
@@ -110,6 +116,29 @@ impl Rig {
             ..kv::Config::default()
         };
         self.jetstream.create_key_value(config).await.unwrap()
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs a statement in ClickHouse from outside.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let query = self.clickhouse.query_raw(sql).execute();
+        query.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    pub(crate) async fn delete_stream(&self, name: &str) {
+        self.jetstream.delete_stream(name).await.unwrap();
+    }
+
+    /// Deletes the audit stream and waits until the sink has made it again.
+    pub(crate) async fn recreate_stream(&self) {
+        self.delete_stream(&self.config.stream.name).await;
+        eventually("the sink makes the stream again", async || {
+            self.info("decisions").await.is_some()
+        })
+        .await;
     }
 
     pub(crate) fn sink(&self) -> Running {
@@ -163,7 +192,12 @@ impl Rig {
         query.await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    async fn ids(&self, sql: &str) -> Vec<Uuid> {
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let query = self.clickhouse.query_raw(sql).fetch_one::<String>();
+        query.await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    pub(crate) async fn ids(&self, sql: &str) -> Vec<Uuid> {
         let rows = self.clickhouse.query_raw(sql).fetch_all::<String>().await.unwrap_or_default();
         rows.iter().map(|id| id.parse().unwrap()).collect()
     }
@@ -225,6 +259,15 @@ impl Running {
         .await;
     }
 
+    /// Waits until a part says that a person should look, with these words.
+    pub(crate) async fn says(&self, part: &str, words: &str) {
+        eventually(&format!("{part} says {words}"), async || {
+            let says = self.health.snapshot().get(part).cloned();
+            matches!(says, Some(State::Degraded(what)) if what.contains(words))
+        })
+        .await;
+    }
+
     pub(crate) async fn ready(&self) {
         eventually("the sink is ready", async || self.health.is_ready()).await;
     }
@@ -237,6 +280,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Waits until a sink is held.
+    pub(crate) async fn reached(&self) {
+        tokio::time::timeout(Duration::from_secs(30), self.reached.notified()).await.unwrap();
+    }
+
     pub(crate) fn at(table: Table) -> Self {
         Self { table, reached: tokio::sync::Notify::new() }
     }

@@ -91,8 +91,9 @@ async fn migrations_apply_once_and_again_change_nothing() {
                   WHERE database = currentDatabase()";
     assert_eq!(
         text(&outside(&config), tables).await,
-        "decisions enforcement_changes policy_changes policy_decisions policy_enforcement \
-         policy_rules policy_versions policy_violations schema_migrations violations"
+        "audit_batches audit_workers decisions enforcement_changes notifications policy_changes policy_decisions \
+         policy_enforcement policy_notifications policy_rules policy_versions policy_violations \
+         schema_migrations unknown_notifications violations"
     );
 }
 
@@ -147,7 +148,7 @@ async fn retention_is_changed_only_when_it_differs() {
                WHERE database = currentDatabase() AND name = 'policy_decisions'";
 
     let changes = apply_retention(&store, &retention).await.unwrap();
-    assert_eq!(changes.len(), 2);
+    assert_eq!(changes.len(), 3);
     assert_eq!(text(&client, ttl).await, "toDateTime(timestamp) + toIntervalSecond(34560000)");
     assert!(apply_retention(&store, &retention).await.unwrap().is_empty());
 

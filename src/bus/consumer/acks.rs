@@ -72,6 +72,14 @@ impl Acks {
         self.say(ticket, AckKind::Term).await
     }
 
+    /// Not done with it: deliver it again, to whoever reads.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn again(&self, ticket: &Ticket) -> Result<(), BusError> {
+        self.say(ticket, AckKind::Nak(None)).await
+    }
+
     async fn say(&self, ticket: &Ticket, what: AckKind) -> Result<(), BusError> {
         self.connection
             .client

@@ -1,4 +1,7 @@
-//! `sluicegate audit`: recent decisions, from ClickHouse.
+//! `sluicegate audit`: recent decisions, from ClickHouse; and whether the audit can be believed.
+
+mod anchor;
+mod verify;
 
 mod export;
 
@@ -12,7 +15,7 @@ use super::print;
 use crate::config::Config;
 use crate::store::{DecisionFilter, DecisionSummary, MAX_LIMIT, Store};
 
-/// List recent decisions from ClickHouse, or export all of them
+/// List recent decisions from ClickHouse, export all of them, verify the audit
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -21,7 +24,8 @@ Examples:
   sluicegate audit                                  the newest 20
   sluicegate audit --decision deny --since 1h       denials of the last hour
   sluicegate audit --session s-1 --limit 1000 --json
-  sluicegate audit export --since 30d --format parquet -o decisions.parquet"
+  sluicegate audit export --since 30d --format parquet -o decisions.parquet
+  sluicegate audit verify                           whether anything is missing or was altered"
 )]
 pub(crate) struct Audit {
     #[command(subcommand)]
@@ -37,6 +41,9 @@ pub(crate) struct Audit {
 enum Command {
     /// Write decisions or violations to a file: Parquet, JSON lines or CSV
     Export(export::ExportCommand),
+    Verify(verify::Verify),
+    Anchor(anchor::Anchor),
+    Keygen(anchor::Keygen),
 }
 
 /// Which decisions.
@@ -103,6 +110,13 @@ impl Filters {
     }
 }
 
+#[derive(Subcommand)]
+enum Part {
+    Verify(verify::Verify),
+    Anchor(anchor::Anchor),
+    Keygen(anchor::Keygen),
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Wanted {
     Allow,
@@ -110,7 +124,7 @@ enum Wanted {
 }
 
 /// A time, or how long ago.
-pub(super) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
+pub(in crate::cli) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }
@@ -134,8 +148,14 @@ pub(super) fn time(text: &str) -> anyhow::Result<DateTime<Utc>> {
 }
 
 pub(crate) async fn run(command: Audit, config: &Config, json: bool) -> anyhow::Result<Exit> {
-    if let Some(Command::Export(command)) = command.command {
-        return export::run(command, config, json).await;
+    match command.command {
+        Some(Command::Export(command)) => return export::run(command, config, json).await,
+        Some(Command::Verify(command)) => {
+            return Box::pin(verify::run(command, config, json)).await;
+        }
+        Some(Command::Anchor(_)) => return anchor::anchor(config, json).await,
+        Some(Command::Keygen(command)) => return anchor::keygen(&command, json),
+        None => (),
     }
     let store = Store::connect(&config.clickhouse);
     let filter = command.filters.decisions(Some(command.limit));

@@ -101,6 +101,7 @@ async fn measure(
     progress.set_position(0);
     let mut runs = Vec::new();
     for clients in &command.concurrency {
+        fleet.empty_streams().await?;
         let counts: Vec<_> = places
             .iter()
             .map(|_| Ok(Arc::new(Mutex::new(Counts::new()?))))

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::TIMEOUT;
 use super::sink_run::waits_for;
-use crate::bus::bench::{STREAM_PREFIX, remove_bucket, remove_streams};
+use crate::bus::bench::{STREAM_PREFIX, purge_stream, remove_bucket, remove_streams};
 use crate::bus::{self, Bucket, BusError, Connection, Subjects};
 use crate::config::{Config, Stream};
 use crate::contract::CheckReply;
@@ -157,6 +157,14 @@ impl Fleet {
             answers.push(worker.ready(check, until).await?);
         }
         Ok(answers)
+    }
+
+    /// Empties the audit streams, so that none of them is full before its time.
+    pub(super) async fn empty_streams(&self) -> anyhow::Result<()> {
+        for stream in &self.streams {
+            purge_stream(&self.connection, &stream.name).await?;
+        }
+        Ok(())
     }
 
     /// Ends the workers and removes all that was made, as far as the server lets it.

@@ -13,7 +13,7 @@ use super::figures::{per_second, real};
 use super::sink_report::{Published, Report};
 use super::sink_run::Bench;
 use super::{run_name, show};
-use crate::bus::bench::{STREAM_PREFIX, remove_streams};
+use crate::bus::bench::{STREAM_PREFIX, remove_bucket, remove_streams};
 use crate::bus::{self, Connection, Outgoing, Record, Recorder, RecorderSettings, Subjects};
 use crate::cli::exit::Exit;
 use crate::cli::print;
@@ -98,6 +98,8 @@ fn config_of(
     // A bucket that isn't there: the sink must leave no consumer at the real one.
     config.policies.bucket = format!("{STREAM_PREFIX}{name}-policies");
     let most = command.rows.max(command.steady);
+    // Nor must it add to the real chain.
+    config.chain.bucket = format!("{STREAM_PREFIX}{name}-chain");
     config.stream.max_bytes = ByteSize::b(event.saturating_mul(most) + (8 << 20));
     config.stream.dead_letter_max_bytes = ByteSize::mib(8);
     config.clickhouse.database = format!("{DATABASE_PREFIX}{name}");
@@ -162,6 +164,7 @@ pub(super) async fn publish(
             backlog: 0,
             backlog_bytes: 0,
             retry: retry_policy(&config.backoff),
+            run: uuid::Uuid::nil(),
         },
         Health::default().part("bench"),
     );
@@ -180,6 +183,7 @@ pub(super) async fn publish(
                 id: event.id.to_string(),
                 payload,
                 traceparent: None,
+                number: event.number,
             });
         }
         if !recorder.record(record).await {
@@ -203,6 +207,11 @@ async fn remove(connection: &Connection, bench: &Bench) -> anyhow::Result<()> {
     for stream in [&bench.config.stream, &bench.steady_config().stream] {
         if let Err(error) = remove_streams(connection, stream).await {
             left.push(format!("stream {}: {error}", stream.name));
+        }
+    }
+    for bucket in bench.chains() {
+        if let Err(error) = remove_bucket(connection, bucket).await {
+            left.push(format!("bucket {bucket}: {error}"));
         }
     }
     for store in bench.databases() {

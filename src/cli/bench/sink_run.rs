@@ -39,17 +39,23 @@ pub(super) struct Bench {
     rows: u64,
     folder: PathBuf,
     made: Vec<Store>,
+    chains: Vec<String>,
 }
 
 impl Bench {
     pub(super) fn new(config: Config, name: &str, rows: u64, stop: CancellationToken) -> Self {
         let folder = std::env::temp_dir().join(format!("sluicegate-bench-{name}"));
-        Self { config, stop, rows, folder, made: Vec::new() }
+        Self { config, stop, rows, folder, made: Vec::new(), chains: Vec::new() }
     }
 
     /// The databases that were made and not yet dropped.
     pub(super) fn databases(&self) -> &[Store] {
         &self.made
+    }
+
+    /// The buckets of chains that sinks may have made.
+    pub(super) fn chains(&self) -> &[String] {
+        &self.chains
     }
 
     /// Where the files are.
@@ -74,6 +80,9 @@ impl Bench {
         let database = format!("{}_{number}", config.clickhouse.database);
         config.clickhouse.database.clone_from(&database);
         config.sink.consumer = format!("{}-{number}", config.stream.name);
+        // Each database has a chain of its own.
+        config.chain.bucket = format!("{}-{number}", config.chain.bucket);
+        self.chains.push(config.chain.bucket.clone());
         let Some(sink) = self.drain(config, progress).await? else { return Ok(None) };
         let stop = self.stop.clone();
         let compare = async {
@@ -91,6 +100,7 @@ impl Bench {
         config.stream.name.push_str("-steady");
         config.stream.dead_letter_name.push_str("-steady");
         config.policies.bucket.push_str("-steady");
+        config.chain.bucket.push_str("-steady");
         config.clickhouse.database.push_str("_steady");
         config.sink.consumer.clone_from(&config.stream.name);
         config
@@ -106,6 +116,7 @@ impl Bench {
         let config = self.steady_config();
         let store = Store::connect(&config.clickhouse);
         self.made.push(store.clone());
+        self.chains.push(config.chain.bucket.clone());
         migrate(&store).await?;
         let subjects = Subjects::new(&config.nats.subject_prefix);
         bus::stream::ensure(connection, &config.stream, &subjects).await?;

@@ -138,6 +138,7 @@ mod tests {
             problems: Vec::new(),
             started_at: Utc::now(),
             reported_at: Utc::now(),
+            audit: crate::contract::AuditStatus::default(),
         };
         WorkerList { workers: workers.iter().map(status).collect() }
     }

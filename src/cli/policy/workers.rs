@@ -33,11 +33,13 @@ pub(crate) async fn run(_command: &Workers, config: &Config, json: bool) -> anyh
         "taking part",
         "enforcement",
         "revision",
+        "waiting",
         "started (UTC)",
     ];
     let mut table = print::table(&heads);
     for worker in &list.workers {
         let sequence = Cell::new(worker.sequence);
+        let waiting = Cell::new(worker.audit.waiting);
         let enforcement = Cell::new(worker.enforcement.as_str());
         let revision: String = worker.revision.chars().take(12).collect();
         table.add_row([
@@ -51,6 +53,7 @@ pub(crate) async fn run(_command: &Workers, config: &Config, json: bool) -> anyh
                 enforcement.fg(Color::Yellow)
             },
             Cell::new(revision),
+            if worker.audit.waiting > 0 { waiting.fg(Color::Yellow) } else { waiting },
             Cell::new(worker.started_at.format("%Y-%m-%d %H:%M:%S")),
         ]);
     }
@@ -62,6 +65,15 @@ pub(crate) async fn run(_command: &Workers, config: &Config, json: bool) -> anyh
     for worker in &list.workers {
         for problem in &worker.problems {
             print::line(format!("{}  {}: {problem}", styled(BAD, "problem"), worker.name));
+        }
+        if worker.audit.waiting > 0 {
+            let place = if worker.audit.memory_only { "in memory alone" } else { "in files" };
+            let events = worker.audit.waiting;
+            print::line(format!(
+                "{}  {}: {events} events wait {place} for the audit stream",
+                styled(BAD, "waiting"),
+                worker.name
+            ));
         }
     }
     Ok(Exit::Ok)

@@ -32,6 +32,24 @@ fn every_number_is_bounded() {
 }
 
 #[test]
+fn who_is_told_can_be_told_and_no_url_is_shown() {
+    for (set, named) in [
+        ("alerter.severities=warning,fatal", "alerter.severities"),
+        ("alerter.slack=ftp://host/s3cret", "`alerter.slack` number 1"),
+        ("alerter.slack=https://a/x,hooks.example.org/s3cret", "`alerter.slack` number 2"),
+        ("alerter.cloudevents=http://me:s3cret@host/", "`alerter.cloudevents` number 1 has a user"),
+        ("alerter.cloudevents=http:///s3cret", "`alerter.cloudevents` number 1"),
+    ] {
+        let said = refused_keys(&[set]);
+        assert!(said.contains(named) && !said.contains("s3cret"), "{set}: {said}");
+    }
+    let urls = "alerter.slack=https://hooks.example.org/a?b=c, http://[::1]:8080/x";
+    assert!(load(&super::set(&[urls])).is_ok());
+    let error = load(&super::set(&["alerter.severities=", urls])).unwrap_err();
+    assert!(error.to_string().contains("nobody would be told"), "{error}");
+}
+
+#[test]
 fn names_that_others_must_accept() {
     for (set, named) in [
         ("nats.subject_prefix=", "nats.subject_prefix"),

@@ -103,6 +103,7 @@ fn durations(c: &Config, findings: &mut Findings) {
     for (key, value, least, most) in [
         ("nats.connection_timeout", c.nats.connection_timeout, MS, HOUR),
         ("nats.request_timeout", c.nats.request_timeout, MS, HOUR),
+        ("nats.ping_interval", c.nats.ping_interval, 100 * MS, HOUR),
         ("stream.max_age", c.stream.max_age, SECOND, LONGEST_RETENTION),
         ("stream.duplicate_window", c.stream.duplicate_window, SECOND, 7 * DAY),
         ("audit.acknowledge_timeout", c.audit.acknowledge_timeout, MS, HOUR),

@@ -1,5 +1,6 @@
 //! The whole configuration, checked: bounds of single values, names, and what must fit together.
 
+mod alerter;
 mod bounds;
 mod names;
 mod relations;
@@ -20,6 +21,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     bounds::check(config, &mut findings);
     names::check(config, &mut findings);
+    alerter::check(config, &mut findings);
     relations::check(config, &mut findings);
     findings.0
 }

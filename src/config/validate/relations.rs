@@ -1,7 +1,7 @@
 //! What must fit together.
 
 use super::Findings;
-use crate::config::model::Config;
+use crate::config::model::{Acknowledge, Config, OnUnavailable};
 use crate::config::value::{show_duration, show_size};
 
 /// What an event holds beside the request: policies, reasons, ids.
@@ -16,6 +16,15 @@ pub(super) fn check(c: &Config, findings: &mut Findings) {
             &["stream.name", "stream.dead_letter_name"],
             format!("`stream.name` and `stream.dead_letter_name` are both {:?}", c.stream.name),
             "two streams need two names",
+        );
+    }
+    if c.audit.on_unavailable == OnUnavailable::Deny
+        && c.audit.acknowledge != Acknowledge::BeforeReply
+    {
+        findings.add(
+            &["audit.on_unavailable", "audit.acknowledge"],
+            "`audit.on_unavailable` is deny, but with this `audit.acknowledge` the reply doesn't wait for the stream",
+            "set audit.acknowledge = \"before_reply\", or audit.on_unavailable = \"allow\"",
         );
     }
     if !c.http.listen.ip().is_loopback() && !c.http.allow_remote {

@@ -14,18 +14,19 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::batch::{Batch, Item, Source};
 use super::desk::Desk;
-use super::in_flight::InFlight;
 use super::line::{Line, Origin};
+use super::seal::Sealable;
 use crate::bus::consumer::{Consumer, Delivered, Delivery, Session};
-use crate::bus::{self, BusError, Connection, Subjects};
+use crate::bus::{self, BusError, Connection, Heads, Subjects};
 use crate::roles::RoleContext;
+use crate::roles::in_flight::InFlight;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics;
 use crate::runtime::retry::Retry;
 use crate::store::StreamPosition;
 
-/// How often the consumer's progress is asked for.
-const PROGRESS: Duration = Duration::from_secs(5);
+/// How often the consumer's progress is asked for at least.
+pub(super) const PROGRESS: Duration = Duration::from_secs(5);
 
 /// When a batch is due, and how much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,10 @@ pub(super) struct Collector<R> {
     pub(super) batches: mpsc::Sender<Batch<R>>,
     /// Up to where it is known of every message what became of it.
     pub(super) settled: watch::Sender<Option<StreamPosition>>,
+    /// The same, for whoever seals.
+    pub(super) sealable: watch::Sender<Option<Sealable>>,
+    /// How often both are asked for.
+    pub(super) progress: Duration,
     pub(super) health: Reporter,
     pub(super) limits: Limits,
     pub(super) pending: Pending<R>,
@@ -107,8 +112,9 @@ impl<R: Line> Collector<R> {
     async fn open(&mut self) -> Result<Option<Session>, BusError> {
         let stop = self.context.stop.clone();
         let opening = async {
-            bus::stream::ensure(&self.connection, &self.context.config.stream, &self.subjects)
-                .await?;
+            let streams = &self.context.config.stream;
+            bus::stream::ensure_exist(&self.connection, streams, &self.subjects).await?;
+            Heads::ensure(&self.connection, &self.context.config).await?;
             self.consumer.open().await
         };
         let session = tokio::select! {
@@ -156,7 +162,7 @@ impl<R: Line> Collector<R> {
     async fn read(&mut self, session: &mut Session, retry: &mut Retry) -> End {
         let stop = self.context.stop.clone();
         let batches = self.batches.clone();
-        let mut progress = tokio::time::interval(PROGRESS);
+        let mut progress = tokio::time::interval(self.progress);
         progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.pending.is_due(&self.limits);
@@ -219,6 +225,7 @@ impl<R: Line> Collector<R> {
         metrics::stream_lag(self.consumer.name()).set(progress.lag as f64);
         let settled = StreamPosition { epoch: session.epoch, sequence: progress.settled };
         self.settled.send_replace(Some(settled));
+        self.sealable.send_replace(Some(Sealable { at: settled, reads: progress.reads }));
         Ok(())
     }
 }

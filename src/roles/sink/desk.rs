@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::batch::Source;
-use super::in_flight::InFlight;
 use super::line::Refusal;
 use crate::bus::deadletter::{DeadLetter, DeadLetters};
+use crate::roles::in_flight::InFlight;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics;
 use crate::runtime::retry::{Retry, RetryPolicy};

@@ -10,15 +10,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::batch::{Batch, Item, by_partition, token, unique};
 use super::desk::Desk;
 use super::gaps::{Suspects, jumps};
-use super::in_flight::InFlight;
 use super::line::{Line, Refusal};
 use super::observe::Observer;
 use super::prepare::{prepare, waiting_for};
+use super::told::Told;
 use crate::config::Retention;
+use crate::roles::in_flight::InFlight;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics::{self, BatchResult};
 use crate::runtime::retry::{Retry, RetryPolicy};
@@ -45,6 +47,8 @@ pub(super) struct Inserter {
     pub(super) settled: watch::Receiver<Option<StreamPosition>>,
     /// Versions that may be missing.
     pub(super) suspects: Suspects,
+    /// Notifications whose violations are not there yet.
+    pub(super) told: Told,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +91,9 @@ impl Inserter {
                 Ok(()) = self.settled.changed(), if !self.suspects.is_empty() => {
                     self.confirm_gaps::<R>().await;
                 }
+                () = tokio::time::sleep_until(self.told.due()), if R::BY_OTHERS => {
+                    self.tell_again().await;
+                }
             }
         }
     }
@@ -95,6 +102,8 @@ impl Inserter {
         let mut positions: Vec<StreamPosition> = batch.items.iter().map(Item::position).collect();
         self.know_marks::<R>(batch.generation, &positions).await;
 
+        let speak_of: Vec<Uuid> =
+            batch.items.iter().filter_map(|item| item.row.speaks_of()).collect();
         let (mut items, doubled) = unique(batch.items);
         metrics::sink_duplicates(R::TABLE.name()).increment(count(doubled));
         if self.must_look_up(&items) {
@@ -111,6 +120,7 @@ impl Inserter {
                 self.desk.take(item.source, at, refusal).await;
             }
         }
+        self.tell(&speak_of).await;
         self.observer.inserted(R::TABLE, stored).await;
         self.in_flight.acknowledge(&positions).await;
         self.marks.raise(&positions);
@@ -145,7 +155,8 @@ impl Inserter {
     /// The sequence triggers the question; it never answers it. A stream that was rewound gives old
     /// sequences to new events.
     fn must_look_up<R: Line>(&self, items: &[Item<R>]) -> bool {
-        self.marks.since.elapsed() < self.settings.unsettled
+        R::BY_OTHERS
+            || self.marks.since.elapsed() < self.settings.unsettled
             || items.iter().any(|item| item.doubtful || self.marks.reaches(item.position()))
     }
 
@@ -200,6 +211,23 @@ impl Inserter {
             self.health.ready();
             gap.report(stored);
         }
+    }
+
+    /// Writes what was said of these violations into their rows.
+    async fn tell(&mut self, violations: &[Uuid]) {
+        let mut retry = Retry::new(self.retry);
+        while let Err(error) = self.told.apply(&self.store, violations).await {
+            self.wait_out(&error, &mut retry).await;
+        }
+    }
+
+    /// The same for what was said before its violation was there.
+    async fn tell_again(&mut self) {
+        let mut retry = Retry::new(self.retry);
+        while let Err(error) = self.told.again(&self.store).await {
+            self.wait_out(&error, &mut retry).await;
+        }
+        self.health.ready();
     }
 
     /// Stores the items of one partition. Gives back how many are in, and those that ClickHouse will

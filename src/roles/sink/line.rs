@@ -1,5 +1,6 @@
 //! From a message to a row, for each of the tables.
 
+use chrono::TimeDelta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -7,11 +8,25 @@ use serde_json::error::Category;
 use crate::bus::Subjects;
 use crate::bus::consumer::Delivered;
 use crate::config::Config;
-use crate::contract::{DecisionEvent, EVENT_SCHEMA, ViolationEvent};
-use crate::store::{DecisionRow, StoreError, StoredRow, StreamPosition, ViolationRow};
+use crate::contract::{
+    CheckpointEvent, DecisionEvent, EVENT_SCHEMA, NotificationEvent, ViolationEvent,
+};
+use crate::store::{
+    CheckpointRow, DecisionRow, NotificationRow, StoreError, StoredRow, StreamPosition,
+    ViolationRow,
+};
+
+/// How far the clock of an alerting service may be ahead of the stream's, and how long it may take to
+/// say something: every month is a partition, and a broken clock must not make hundreds of them.
+const NOTIFIED_AHEAD: TimeDelta = TimeDelta::days(1);
+const NOTIFIED_AGO: TimeDelta = TimeDelta::days(366);
 
 /// A kind of row that the sink makes from messages of a stream.
 pub(super) trait Line: StoredRow {
+    /// Whether other programs make its events. Then each is looked up before it is stored: nobody
+    /// knows what they do with ids and times.
+    const BY_OTHERS: bool = false;
+
     /// Where its messages are.
     fn origin(config: &Config, subjects: &Subjects) -> Origin;
 
@@ -51,6 +66,41 @@ impl Line for ViolationRow {
         read_event(&message.payload, |event: &ViolationEvent| event.schema)
             .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
             .map(Some)
+    }
+}
+
+impl Line for CheckpointRow {
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.checkpoint())
+    }
+
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        read_event(&message.payload, |event: &CheckpointEvent| event.schema)
+            .and_then(|event| Self::new(event, at).map_err(|error| Refusal::unstorable(&error)))
+            .map(Some)
+    }
+}
+
+impl Line for NotificationRow {
+    const BY_OTHERS: bool = true;
+
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.notification())
+    }
+
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        let event = read_event(&message.payload, |event: &NotificationEvent| event.schema)?;
+        let ago = message.published.signed_duration_since(event.timestamp);
+        if ago < -NOTIFIED_AHEAD || ago > NOTIFIED_AGO {
+            return Err(Refusal::new(
+                "strange_time",
+                format!(
+                    "`timestamp` is {}, but the stream took it at {}: somebody's clock is wrong",
+                    event.timestamp, message.published
+                ),
+            ));
+        }
+        Self::new(event, at).map(Some).map_err(|error| Refusal::unstorable(&error))
     }
 }
 

@@ -10,12 +10,13 @@ mod batch;
 mod collect;
 mod desk;
 mod gaps;
-mod in_flight;
 mod insert;
 mod line;
 mod observe;
 mod prepare;
 mod rules;
+mod seal;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,20 +31,32 @@ pub use observe::{Nobody, Observer};
 use self::collect::{Collector, Limits, Pending};
 use self::desk::{Clerk, Desk};
 use self::gaps::Suspects;
-use self::in_flight::InFlight;
 use self::insert::{Inserter, Marks, Settings};
 use self::line::{Line, Origin};
+use self::seal::{Sealable, Sealer};
+use self::told::Told;
 use super::RoleContext;
+use super::in_flight::InFlight;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
-use crate::bus::{self, BusError, Connection, Subjects};
+use crate::bus::{self, BusError, Connection, Heads, Subjects};
 use crate::config::Config;
 use crate::runtime::metrics;
-use crate::store::{DecisionRow, EnforcementRow, RuleRow, Store, StoreError, ViolationRow};
+use crate::store::chain::{Chained, KeyError, Signer};
+use crate::store::{
+    CheckpointRow, DecisionRow, EnforcementRow, NotificationRow, RuleRow, Store, StoreError, Table,
+    ViolationRow,
+};
 
 /// The parts of the health that are ready once the stream is read, or another sink reads it.
-pub const PARTS: [&str; 4] =
-    ["sink-decisions", "sink-violations", "sink-rules", "sink-enforcement"];
+pub const PARTS: [&str; 6] = [
+    "sink-decisions",
+    "sink-violations",
+    "sink-notifications",
+    "sink-rules",
+    "sink-enforcement",
+    "sink-checkpoints",
+];
 
 /// How often the state of the stream is asked for.
 const STREAM_STATE: Duration = Duration::from_secs(5);
@@ -57,6 +70,9 @@ pub enum SinkError {
     /// ClickHouse.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key that signs links.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A part of the sink ended by a fault of the program.
     #[error("a part of the sink failed: {0}")]
     Failed(#[from] tokio::task::JoinError),
@@ -69,6 +85,7 @@ impl SinkError {
         match self {
             Self::Bus(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
+            Self::Key(error) => error.is_transient(),
             Self::Failed(_) => true,
         }
     }
@@ -93,10 +110,15 @@ pub async fn run_observed(
 ) -> Result<(), SinkError> {
     let config = Arc::clone(&context.config);
     let store = Store::connect(&config.clickhouse);
+    let signer = Signer::of(&config.chain)?;
     let connection = {
         let health = context.health.part("nats-sink");
         let (retry, stop) = (context.retry(), &context.stop);
-        match bus::connect(&config.nats, &context.name, "sink", retry, &health, stop).await {
+        // What was asked for must fit: the client would drop what doesn't before we see it.
+        let mut nats = config.nats.clone();
+        nats.subscription_capacity =
+            nats.subscription_capacity.max(config.sink.batch_rows.saturating_mul(4));
+        match bus::connect(&nats, &context.name, "sink", retry, &health, stop).await {
             Ok(connection) => connection,
             Err(_) if stop.is_cancelled() => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -113,11 +135,13 @@ pub async fn run_observed(
         config.stream.name.clone(),
     )));
     let mut lines = JoinSet::new();
-    let parts = Parts { context: context.clone(), connection, store, observer };
+    let parts = Parts { context: context.clone(), connection, store, signer, observer };
     lines.spawn(parts.clone().line::<DecisionRow>());
     lines.spawn(parts.clone().line::<ViolationRow>());
+    lines.spawn(parts.clone().line::<NotificationRow>());
     lines.spawn(parts.clone().line::<RuleRow>());
-    lines.spawn(parts.line::<EnforcementRow>());
+    lines.spawn(parts.clone().line::<EnforcementRow>());
+    lines.spawn(parts.line::<CheckpointRow>());
     let ended = async {
         while let Some(ended) = lines.join_next().await {
             ended??;
@@ -168,13 +192,14 @@ struct Parts {
     context: RoleContext,
     connection: Connection,
     store: Store,
+    signer: Option<Signer>,
     observer: Arc<dyn Observer>,
 }
 
 impl Parts {
     /// Carries the events of one table.
     async fn line<R: Line>(self) -> Result<(), SinkError> {
-        let Self { context, connection, store, observer } = self;
+        let Self { context, connection, store, signer, observer } = self;
         let config = Arc::clone(&context.config);
         let label = R::TABLE.label();
         let part = |what: &str| context.health.part(format!("{what}-{label}"));
@@ -189,6 +214,9 @@ impl Parts {
         let (desk, letters) = Desk::new(R::TABLE);
         let (batches, collected) = mpsc::channel(1);
         let (settled, seen_settled) = watch::channel(None);
+        let (sealable, seen_sealable) = watch::channel(None);
+        let sealing = Sealing { context: &context, connection: &connection, store: &store, signer };
+        let sealer = sealing.of(R::TABLE, seen_sealable);
 
         let clerk = Clerk {
             dead_letters: DeadLetters::new(&connection, subjects.clone(), &origin.stream),
@@ -209,6 +237,7 @@ impl Parts {
             refused_in_a_row: 0,
             settled: seen_settled,
             suspects: Suspects::default(),
+            told: Told::new(config.stream.max_age),
         };
         let collector = Collector {
             connection,
@@ -219,6 +248,8 @@ impl Parts {
             desk,
             batches,
             settled,
+            sealable,
+            progress: collect::PROGRESS.min(config.chain.interval),
             health: part("sink"),
             limits: limits(&config),
             pending: Pending::default(),
@@ -230,12 +261,40 @@ impl Parts {
         let clerk = AbortOnDropHandle::new(tokio::spawn(clerk.run(letters)));
         let inserter = AbortOnDropHandle::new(tokio::spawn(inserter.run::<R>(collected)));
         let collector = AbortOnDropHandle::new(tokio::spawn(collector.run()));
+        let _sealer = sealer.map(|sealer| AbortOnDropHandle::new(tokio::spawn(sealer.run())));
         let mut consumer = collector.await?;
         inserter.await?;
         clerk.await?;
         drop(keeping);
         consumer.release().await;
         Ok(())
+    }
+}
+
+/// What sealers are made of.
+struct Sealing<'a> {
+    context: &'a RoleContext,
+    connection: &'a Connection,
+    store: &'a Store,
+    signer: Option<Signer>,
+}
+
+impl Sealing<'_> {
+    /// The sealer of a table; none where it has no chain.
+    fn of(self, table: Table, settled: watch::Receiver<Option<Sealable>>) -> Option<Sealer> {
+        let config = &self.context.config;
+        Some(Sealer {
+            chained: Chained::of(table)?,
+            store: self.store.clone(),
+            heads: Heads::open(self.connection, config),
+            signer: self.signer,
+            interval: config.chain.interval,
+            rows: u64::try_from(config.chain.rows.max(1)).unwrap_or(u64::MAX),
+            settled,
+            health: self.context.health.part(format!("chain-{}", table.label())),
+            stop: self.context.stop.clone(),
+            memory: seal::Memory::default(),
+        })
     }
 }
 
@@ -253,10 +312,11 @@ fn consumer_settings(
         // One batch is inserted, one is frozen behind it, two are gathered.
         max_ack_pending: config.sink.batch_rows.saturating_mul(4),
         takeover: config.sink.takeover,
-        // Above this the client would drop messages before we see them.
-        pull_messages: config.sink.batch_rows.min(config.nats.subscription_capacity / 4).max(1),
+        pull_messages: config.sink.batch_rows.max(1),
         // A message that doesn't fit is never delivered.
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
+        begin: None,
+        rewind: true,
     }
 }
 

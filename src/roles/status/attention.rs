@@ -24,7 +24,7 @@ impl Attention {
     /// Whether something doesn't work, rather than may soon not.
     #[must_use]
     pub fn is_bad(&self) -> bool {
-        matches!(self.about, "clickhouse" | "workers" | "stream" | "sink" | "cluster")
+        matches!(self.about, "clickhouse" | "workers" | "stream" | "sink" | "cluster" | "recording")
     }
 }
 
@@ -67,6 +67,38 @@ fn of_workers(workers: &[WorkerStatus], found: &mut Found) {
             found.add(
                 "workers",
                 format!("{} is behind in the policies (sluicegate policy workers)", worker.name),
+            );
+        }
+        let audit = &worker.audit;
+        if audit.waiting > 0 {
+            let place = if audit.memory_only {
+                "in memory alone, and end with it (setting audit.spill_folder)"
+            } else {
+                "in files"
+            };
+            found.add(
+                "recording",
+                format!("{} events of {} wait to be recorded, {place}", audit.waiting, worker.name),
+            );
+        }
+        if audit.spill_max_bytes > 0 && audit.spilled_bytes > audit.spill_max_bytes / 5 * 4 {
+            found.add(
+                "recording",
+                format!(
+                    "the files of {} are {} % full; then it refuses checks (setting \
+                     audit.spill_max_bytes)",
+                    worker.name,
+                    percent(audit.spilled_bytes, audit.spill_max_bytes)
+                ),
+            );
+        }
+        if audit.given_up > 0 {
+            found.add(
+                "recording",
+                format!(
+                    "{} gave up {} events that could never be stored (its log names them)",
+                    worker.name, audit.given_up
+                ),
             );
         }
         for problem in &worker.problems {
@@ -112,10 +144,12 @@ fn of_streams(config: &Config, nats: &NatsStatus, now: DateTime<Utc>, found: &mu
     for consumer in &audit.consumers {
         let waiting = consumer.pending.saturating_add(consumer.unacknowledged);
         if !consumer.active && waiting > 0 {
+            // The consumer of a URL that is used no more waits as well.
+            let role = if consumer.name.contains("alerter") { "alerter" } else { "sink" };
             found.add(
-                "sink",
+                role,
                 format!(
-                    "nobody reads {} and {waiting} events wait for it (sluicegate sink)",
+                    "nobody reads {} and {waiting} events wait for it (sluicegate {role})",
                     consumer.name
                 ),
             );

@@ -15,6 +15,7 @@ use crate::bus::subjects::bucket_stream;
 use crate::bus::{BusError, Connection, Roll};
 use crate::config::Config;
 use crate::contract::admin::WorkerStatus;
+use crate::store::chain::{Chained, Link};
 use crate::store::{Disk, Store, TableSize};
 
 /// How the whole system stands.
@@ -65,6 +66,8 @@ pub struct ClickHouseStatus {
     pub keep_violations_seconds: u64,
     /// Its disks.
     pub disks: Vec<Disk>,
+    /// The newest link of each chain of digests.
+    pub chains: Vec<Link>,
 }
 
 /// Asks everybody.
@@ -141,14 +144,21 @@ async fn of_clickhouse(config: &Config, store: &Store) -> ClickHouseStatus {
         keep_decisions_seconds: config.retention.decisions.as_secs(),
         keep_violations_seconds: config.retention.violations.as_secs(),
         disks: Vec::new(),
+        chains: Vec::new(),
     };
     let asked = async {
         let version = store.ping().await?;
         let (tables, disks) = tokio::try_join!(store.table_sizes(), store.disks())?;
-        Ok::<_, crate::store::StoreError>((version, tables, disks))
+        let mut chains = Vec::new();
+        for chained in Chained::ALL {
+            // Before the first sink has come there is no such table.
+            chains.extend(store.newest_link(chained).await.unwrap_or_default());
+        }
+        Ok::<_, crate::store::StoreError>((version, tables, disks, chains))
     };
     match asked.await {
-        Ok((version, tables, disks)) => {
+        Ok((version, tables, disks, chains)) => {
+            status.chains = chains;
             status.version = version;
             status.tables = tables;
             status.disks = disks;

@@ -15,7 +15,7 @@ use super::numbers::Numbers;
 use super::remedy::{Remedies, Search};
 use super::usage::Usage;
 use crate::bus::{Outgoing, Record, Subjects};
-use crate::config::{self, Config};
+use crate::config::{self, Config, OnUnavailable};
 use crate::contract::check::Stamp;
 use crate::contract::evaluate::Remedy;
 use crate::contract::{
@@ -24,8 +24,8 @@ use crate::contract::{
 };
 use crate::domain::usage::UsageKey;
 use crate::domain::{
-    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Mode, Scope, Verdict, combine,
-    input, violation,
+    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Mode, Scope, Verdict, Violation,
+    combine, input, violation,
 };
 use crate::engine::{Check, EvaluationLimits, Evaluator};
 use crate::roles::bytes;
@@ -42,15 +42,37 @@ pub(super) struct Answer {
     pub(super) record: Record,
     search: Option<Search>,
     largest: usize,
+    /// What is needed should an allowed check be denied because it can't be recorded; none where
+    /// it wouldn't be.
+    strict: Option<Box<Unrecorded>>,
+}
+
+/// A decision whose event may not be stored yet.
+pub(super) struct Unrecorded {
+    event: DecisionEvent,
+    traceparent: Option<String>,
 }
 
 impl Answer {
-    /// Notes whether the stream has acknowledged the record.
-    pub(super) fn audited(&mut self, recorded: bool) {
+    /// Notes whether the stream has acknowledged the record. Where it hasn't and must, the answer
+    /// becomes a denial; what is to be recorded of that is given back.
+    pub(super) fn audited(&mut self, recorded: bool) -> Option<Box<Unrecorded>> {
         self.reply.audit = if recorded { AuditState::Recorded } else { AuditState::Pending };
-        if !recorded && self.reply.allowed {
-            metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
+        if recorded || !self.reply.allowed {
+            return None;
         }
+        let Some(mut unrecorded) = self.strict.take() else {
+            metrics::fail_open(FailOpenReason::AuditUnavailable).increment(1);
+            return None;
+        };
+        metrics::audit_denied().increment(1);
+        // The decision stays in history as it was evaluated; its violation says what was told.
+        unrecorded.event.decision = Verdict::Deny;
+        self.reply.allowed = false;
+        self.reply.decision = Verdict::Deny;
+        self.reply.reason = violation::AUDIT_UNAVAILABLE.to_owned();
+        self.reply.deny_reasons = vec![violation::AUDIT_UNAVAILABLE.to_owned()];
+        Some(unrecorded)
     }
 
     /// Begins the search for what would have been allowed, if there is one, on a thread of its own.
@@ -100,6 +122,7 @@ pub(super) struct Decider {
     limits: EvaluationLimits,
     remedies: Arc<Remedies>,
     numbers: Arc<Numbers>,
+    strict: bool,
     largest: usize,
 }
 
@@ -131,6 +154,7 @@ impl Decider {
                 config.worker.remedies_per_second,
             )),
             numbers,
+            strict: config.audit.on_unavailable == OnUnavailable::Deny,
             largest: largest.saturating_sub(HEADROOM),
         }
     }
@@ -244,8 +268,11 @@ impl Decider {
         let number = self.numbers.next();
         let event =
             DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker, number);
+        let strict = (self.strict && decision.verdict == Verdict::Allow).then(|| {
+            Box::new(Unrecorded { event: event.clone(), traceparent: traceparent.clone() })
+        });
         let record = self.record(event, &decision, traceparent);
-        Answer { reply, record, search, largest: self.largest }
+        Answer { reply, record, search, largest: self.largest, strict }
     }
 
     /// The events of a decision: its own first, then one for each violation.
@@ -263,23 +290,43 @@ impl Decider {
                 id: event.id.to_string(),
                 payload: Bytes::from(payload),
                 traceparent: traceparent.clone(),
+                number: event.number,
             }),
             Err(error) => tracing::error!(%error, id = %event.id, "an event can't be encoded"),
         }
         for violation in violations {
-            let id = Uuid::now_v7();
-            let violation_event = ViolationEvent::new(&violation, id, self.numbers.next(), &event);
-            match serde_json::to_vec(&violation_event) {
-                Ok(payload) => events.push(Outgoing {
-                    subject: self.subjects.violation(violation.severity, &violation.policy_name),
-                    id: id.to_string(),
-                    payload: Bytes::from(payload),
-                    traceparent: traceparent.clone(),
-                }),
-                Err(error) => tracing::error!(%error, %id, "a violation can't be encoded"),
-            }
+            events.extend(self.violation(&violation, &event, traceparent.as_deref()));
         }
         Record { events }
+    }
+
+    fn violation(
+        &self,
+        violation: &Violation,
+        decision: &DecisionEvent,
+        traceparent: Option<&str>,
+    ) -> Option<Outgoing> {
+        let event = ViolationEvent::new(violation, Uuid::now_v7(), self.numbers.next(), decision);
+        match serde_json::to_vec(&event) {
+            Ok(payload) => Some(Outgoing {
+                subject: self.subjects.violation(violation.severity, &violation.policy_name),
+                id: event.id.to_string(),
+                payload: Bytes::from(payload),
+                traceparent: traceparent.map(str::to_owned),
+                number: event.number,
+            }),
+            Err(error) => {
+                tracing::error!(%error, id = %event.id, "a violation can't be encoded");
+                None
+            }
+        }
+    }
+
+    /// What is recorded beside a decision whose event the stream didn't take in time, and which was
+    /// therefore answered with a denial.
+    pub(super) fn refused_unrecorded(&self, unrecorded: &Unrecorded) -> Option<Outgoing> {
+        let violation = violation::audit_unavailable();
+        self.violation(&violation, &unrecorded.event, unrecorded.traceparent.as_deref())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::decide::{Answer, Decider};
+use super::decide::{Answer, Decider, Unrecorded};
 use super::fit;
 use crate::bus::{Incoming, Kind, Recorder};
 use crate::config::{Acknowledge, Config};
@@ -31,7 +31,7 @@ impl Pool {
     /// Starts the threads. Must be called on the runtime that shall send the replies.
     pub(super) fn start(
         config: &Config,
-        decider: Decider,
+        decider: Arc<Decider>,
         recorder: Recorder,
     ) -> std::io::Result<Self> {
         let threads = match config.worker.evaluation_threads {
@@ -39,7 +39,6 @@ impl Pool {
             n => n,
         };
         let (queue, jobs) = flume::bounded::<Job>(config.worker.queue);
-        let decider = Arc::new(decider);
         let mut stopped = Vec::with_capacity(threads);
         for number in 0..threads {
             let (jobs, decider, recorder) = (jobs.clone(), Arc::clone(&decider), recorder.clone());
@@ -52,7 +51,9 @@ impl Pool {
                 .spawn(move || {
                     let mut evaluator = Evaluator::new(decider.limits());
                     while let Ok(job) = jobs.recv() {
-                        let finish = Finish { recorder: recorder.clone(), acknowledge };
+                        let (recorder, decider) = (recorder.clone(), Arc::clone(&decider));
+                        let finish =
+                            Finish { recorder, acknowledge, decider: Arc::clone(&decider) };
                         finish.job(job, &decider, &mut evaluator, &runtime);
                     }
                     let _ = done.send(());
@@ -79,6 +80,7 @@ impl Pool {
 /// What happens after the evaluation.
 struct Finish {
     recorder: Recorder,
+    decider: Arc<Decider>,
     acknowledge: Acknowledge,
 }
 
@@ -128,7 +130,8 @@ impl Finish {
         let searching = answer.searching();
         match self.acknowledge {
             Acknowledge::BeforeReply => {
-                answer.audited(self.recorder.record(record).await);
+                let recorded = self.recorder.record(record).await;
+                self.keep_refusals(answer.audited(recorded)).await;
                 answer.remedied(searching).await;
                 send(incoming, answer.encoded()).await;
             }
@@ -162,11 +165,11 @@ impl Finish {
         }));
         let after = match self.acknowledge {
             Acknowledge::BeforeReply => {
-                for (answer, recorded) in answers.iter_mut().zip(recording.await) {
-                    if let Ok(answer) = answer {
-                        answer.audited(recorded);
-                    }
-                }
+                let recorded = recording.await;
+                let refused = answers.iter_mut().zip(recorded).filter_map(|(answer, recorded)| {
+                    answer.as_mut().ok().and_then(|answer| answer.audited(recorded))
+                });
+                self.keep_refusals(refused).await;
                 None
             }
             Acknowledge::AfterReply => {
@@ -187,6 +190,20 @@ impl Finish {
         send(incoming, fit::batch(&mut reply, largest)).await;
         if let Some(recording) = after {
             recording.await;
+        }
+    }
+}
+
+impl Finish {
+    /// History must say what the agent was told: beside each decision that is kept, that it was
+    /// answered with a denial.
+    async fn keep_refusals(&self, refused: impl IntoIterator<Item = Box<Unrecorded>>) {
+        let events: Vec<_> = refused
+            .into_iter()
+            .filter_map(|unrecorded| self.decider.refused_unrecorded(&unrecorded))
+            .collect();
+        if !events.is_empty() {
+            self.recorder.keep(events).await;
         }
     }
 }

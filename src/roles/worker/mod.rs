@@ -3,34 +3,39 @@
 mod decide;
 mod evaluation;
 mod fit;
+mod intake;
 mod live;
 mod manage;
 mod numbers;
+mod recording;
 mod remedy;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::live::{AdmittedFolder, admit_folder};
 
 use self::decide::Decider;
-use self::evaluation::{Job, Pool};
+use self::evaluation::Pool;
+use self::intake::{Intake, Left, Overload};
 use self::live::LivePolicies;
 use self::manage::Manager;
 use self::numbers::Numbers;
+use self::recording::{Checkpoints, Telling};
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
-use crate::bus::{
-    self, BusError, Connection, Incoming, Kind, Recorder, RecorderSettings, Responder, Subjects,
-};
+use crate::bus::{self, BusError, Connection, Recorder, Responder, Subjects};
 use crate::config::Acknowledge;
-use crate::contract::RequestFault;
-use crate::runtime::metrics::{self, CheckOutcome};
 use crate::runtime::retry::Retry;
+
+/// How long a worker whose time is over may still take to leave the roll of workers.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// The parts of the health that are ready once checks are taken.
 pub const PARTS: [&str; 1] = ["checks"];
@@ -82,26 +87,19 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     ensure_streams(&context, &recording, &subjects).await?;
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
+    let numbers = Arc::new(Numbers::begin());
+    let recorder =
+        recording::start(&context, &recording, numbers.run()).map_err(WorkerError::Thread)?;
+    let checkpoints = Checkpoints::new(&context, &subjects, &recorder, &numbers);
     let (policies, bucket, reports) =
-        Box::pin(LivePolicies::start(&context, &recording, &background)).await?;
-
-    let recorder = Recorder::new(
-        &recording,
-        RecorderSettings {
-            timeout: config.audit.acknowledge_timeout,
-            in_flight: config.audit.max_in_flight,
-            backlog: config.audit.retry_queue,
-            backlog_bytes: bytes(config.audit.retry_queue_bytes),
-            retry: context.retry(),
-        },
-        context.health.part("audit"),
-    );
+        Box::pin(LivePolicies::start(&context, &recording, &background, checkpoints.clone()))
+            .await?;
     spawn_until(&background, recorder.clone().work_off());
+    let telling = Telling::start(&checkpoints);
     spawn_until(&background, keep_streams(context.clone(), recording.clone(), recorder.clone()));
     let usage = Usage::start(&recording, &subjects, &context.name, &background).await?;
 
     let largest = recording.max_payload().min(bytes(config.stream.max_message_size));
-    let numbers = Arc::new(Numbers::begin());
     let decider = Decider::new(
         &config,
         &context.name,
@@ -111,12 +109,12 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         numbers,
         largest,
     );
-    let pool = Pool::start(&config, decider, recorder.clone()).map_err(WorkerError::Thread)?;
+    let pool =
+        Pool::start(&config, Arc::new(decider), recorder.clone()).map_err(WorkerError::Thread)?;
 
     let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());
     let health = context.health.part("checks");
-    let mut responder =
-        Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
+    let responder = Responder::start(&responding, &config.nats, &subjects, &context.name).await?;
     health.ready();
     tracing::info!(
         subject = subjects.check(),
@@ -125,43 +123,22 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         "worker takes checks"
     );
 
-    let in_flight = Arc::new(Semaphore::new(config.audit.max_in_flight));
-    let recorded = config.audit.acknowledge != Acknowledge::Off;
-    let mut stopping = false;
-    loop {
-        let incoming = tokio::select! {
-            incoming = responder.next() => incoming,
-            () = context.stop.cancelled(), if !stopping => {
-                stopping = true;
-                responder.stop().await;
-                continue;
-            }
-        };
-        let Some(incoming) = incoming else { break };
-        if matches!(incoming.kind, Kind::Evaluate | Kind::Admin) {
-            manager.answer(incoming);
-            continue;
-        }
-        if recorded && recorder.is_full() {
-            shed(incoming, "the audit stream is down and no more events can be kept");
-            continue;
-        }
-        let Ok(permit) = Arc::clone(&in_flight).try_acquire_owned() else {
-            shed(
-                incoming,
-                "too many checks await their acknowledgement (setting audit.max_in_flight)",
-            );
-            continue;
-        };
-        if let Err(job) = pool.submit(Job { incoming, permit }) {
-            shed(job.incoming, "too many checks wait for evaluation (setting worker.queue)");
-        }
-    }
-    let connections = [&responding, &recording];
-    drain(&context, pool, &in_flight, &manager, &recorder, &connections).await;
+    let intake = Intake {
+        responder,
+        manager,
+        recorder: (config.audit.acknowledge != Acknowledge::Off).then(|| recorder.clone()),
+        pool,
+        in_flight: Arc::new(Semaphore::new(config.audit.max_in_flight)),
+        overload: Overload::new(health),
+        patience: config.nats.request_timeout,
+    };
+    let left = Box::pin(intake.run(&context.stop, config.shutdown.drain)).await;
+    let deadline = left.told + config.shutdown.drain;
+    drain(&context, left, &recorder, telling, &[&responding, &recording]).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
-    let _ = tokio::time::timeout(config.nats.request_timeout, reports).await;
+    let farewell = deadline.max(Instant::now() + FAREWELL);
+    let _ = tokio::time::timeout_at(farewell, reports).await;
     Ok(())
 }
 
@@ -198,8 +175,7 @@ async fn ensure_streams(
 }
 
 /// While events can't be stored, makes sure that there is a stream to store them in: somebody may
-/// have deleted it, or the server lost its data. Leaves one alone that is there: an operator who
-/// enlarges a full one must not find it small again.
+/// have deleted it, or the server lost its data.
 async fn keep_streams(context: RoleContext, connection: Connection, recorder: Recorder) {
     let subjects = Subjects::new(&context.config.nats.subject_prefix);
     let settings = &context.config.stream;
@@ -209,12 +185,7 @@ async fn keep_streams(context: RoleContext, connection: Connection, recorder: Re
         if recorder.backlog() == 0 {
             continue;
         }
-        let kept = match bus::stream::exist(&connection, settings).await {
-            Ok(true) => Ok(()),
-            Ok(false) => bus::stream::ensure(&connection, settings, &subjects).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = kept {
+        if let Err(error) = bus::stream::ensure_exist(&connection, settings, &subjects).await {
             tracing::warn!(%error, "the audit stream can't be brought back");
         }
     }
@@ -225,44 +196,39 @@ fn spawn_until(stop: &CancellationToken, work: impl Future<Output = ()> + Send +
     tokio::spawn(async move { stop.run_until_cancelled(work).await });
 }
 
-/// Answers a check that can't be taken now; nothing was decided or recorded.
-fn shed(incoming: Incoming, reason: &'static str) {
-    metrics::checks(CheckOutcome::Shed).increment(1);
-    tokio::spawn(async move {
-        let fault = RequestFault::unavailable(format!("the worker is overloaded: {reason}"));
-        if let Err(error) = incoming.refuse(&fault).await {
-            tracing::debug!(%error, "could not refuse a check");
-        }
-    });
-}
-
 /// Finishes what was accepted: checks in flight are answered, kept events are sent.
 async fn drain(
     context: &RoleContext,
-    pool: Pool,
-    in_flight: &Semaphore,
-    manager: &Manager,
+    left: Left,
     recorder: &Recorder,
+    telling: Telling,
     connections: &[&Connection],
 ) {
-    let all = u32::try_from(context.config.audit.max_in_flight).unwrap_or(u32::MAX);
+    let all = context.config.audit.max_in_flight;
+    let drain = context.config.shutdown.drain;
+    let Left { told, pool, in_flight, manager, _standing: _answers } = left;
     let finished = async {
         pool.stop().await;
-        let _all = in_flight.acquire_many(all).await;
+        let _all = in_flight.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
         manager.finished().await;
-        while recorder.backlog() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        telling.end().await;
+        if !recorder.sent_or_spilled().await {
+            tracing::warn!(
+                events = recorder.backlog(),
+                "events that the stream doesn't take wait in files (setting audit.spill_folder); \
+                 the next worker that uses them sends them"
+            );
         }
         for connection in connections {
-            if let Err(error) = connection.settled(context.config.shutdown.drain).await {
+            if let Err(error) = connection.settled(drain).await {
                 tracing::debug!(%error, "could not flush");
             }
         }
     };
-    if tokio::time::timeout(context.config.shutdown.drain, finished).await.is_err() {
-        let unsent = recorder.backlog();
+    if tokio::time::timeout_at(told + drain, finished).await.is_err() {
         tracing::error!(
-            unsent,
+            unsent = recorder.backlog(),
+            unanswered = all.saturating_sub(in_flight.available_permits()),
             "the worker had to stop before everything was finished (setting shutdown.drain)"
         );
     } else {

@@ -19,6 +19,16 @@ impl Numbers {
         Self { run: Uuid::now_v7(), given: AtomicU64::new(0) }
     }
 
+    /// The run.
+    pub(super) const fn run(&self) -> Uuid {
+        self.run
+    }
+
+    /// The greatest number given.
+    pub(super) fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
+    }
+
     /// The next number.
     pub(super) fn next(&self) -> Number {
         let before = self.given.fetch_add(1, Ordering::Relaxed);

@@ -25,7 +25,8 @@ impl Cut {
                     if !*seen.borrow() {
                         return;
                     }
-                    let mut server = TcpStream::connect(upstream).await.unwrap();
+                    // The server may be down.
+                    let Ok(mut server) = TcpStream::connect(upstream).await else { return };
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => (),
                         _ = seen.wait_for(|whole| !whole) => (),

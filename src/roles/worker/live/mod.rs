@@ -23,6 +23,7 @@ use self::records::Records;
 use self::seed::LeftOut;
 pub use self::seed::{AdmittedFolder, admit_folder};
 use super::decide::fail_mode;
+use super::recording::Checkpoints;
 use super::{WorkerError, spawn_until};
 use crate::bus::{Bucket, Connection, Following};
 use crate::config::Config;
@@ -70,6 +71,7 @@ impl LivePolicies {
         context: &RoleContext,
         connection: &Connection,
         stop: &CancellationToken,
+        audit: Checkpoints,
     ) -> Result<(Self, Bucket, JoinHandle<()>), WorkerError> {
         let health = context.health.part("policies");
         let mut attempts = Attempts::new(context, health.clone());
@@ -87,7 +89,7 @@ impl LivePolicies {
             }
         };
         let live = Self { now: Arc::clone(&follower.now), changed: follower.changed.subscribe() };
-        let reports = report::start(context, connection, &live, stop);
+        let reports = report::start(context, connection, &live, audit, stop);
         spawn_until(stop, follower.run(following, connection.clone()));
         Ok((live, bucket, reports))
     }

@@ -9,12 +9,14 @@ use super::LivePolicies;
 use crate::bus::{Connection, Roll};
 use crate::contract::admin::WorkerStatus;
 use crate::roles::RoleContext;
+use crate::roles::worker::recording::Checkpoints;
 
 /// Reports until told to stop, then takes the worker off the roll.
 pub(super) fn start(
     context: &RoleContext,
     connection: &Connection,
     live: &LivePolicies,
+    audit: Checkpoints,
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
     let (context, connection, live, stop) =
@@ -31,7 +33,8 @@ pub(super) fn start(
                 changed = changes.changed() => if changed.is_err() { break },
             }
             changes.mark_unchanged();
-            roll = report(&context, &connection, &live, started_at, roll).await;
+            let status = status(&context, &live, &audit, started_at);
+            roll = report(&context, &connection, &status, roll).await;
         }
         if let Some(roll) = roll
             && let Err(error) = roll.leave(&context.name).await
@@ -44,11 +47,10 @@ pub(super) fn start(
 async fn report(
     context: &RoleContext,
     connection: &Connection,
-    live: &LivePolicies,
-    started_at: DateTime<Utc>,
+    status: &WorkerStatus,
     roll: Option<Roll>,
 ) -> Option<Roll> {
-    let status = serde_json::to_vec(&status(context, live, started_at)).unwrap_or_default();
+    let status = serde_json::to_vec(status).unwrap_or_default();
     let reporting = async {
         let roll = match roll {
             Some(roll) => roll,
@@ -67,7 +69,12 @@ async fn report(
     }
 }
 
-fn status(context: &RoleContext, live: &LivePolicies, started_at: DateTime<Utc>) -> WorkerStatus {
+fn status(
+    context: &RoleContext,
+    live: &LivePolicies,
+    audit: &Checkpoints,
+    started_at: DateTime<Utc>,
+) -> WorkerStatus {
     let now = live.current();
     WorkerStatus {
         name: context.name.clone(),
@@ -80,5 +87,6 @@ fn status(context: &RoleContext, live: &LivePolicies, started_at: DateTime<Utc>)
         problems: now.problems.clone(),
         started_at,
         reported_at: Utc::now(),
+        audit: audit.status(),
     }
 }

@@ -80,8 +80,9 @@ impl Manager {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Answers a request in the background, or refuses it where too many are worked on.
-    pub(super) fn answer(&self, incoming: Incoming) {
+    /// Answers a request in the background, or gives it back with the reason where too many are
+    /// worked on.
+    pub(super) fn answer(&self, incoming: Incoming) -> Result<(), Box<(Incoming, RequestFault)>> {
         let places = match incoming.kind {
             Kind::Evaluate => &self.inner.trials,
             // Whatever else goes on: who wants to switch enforcement off is heard.
@@ -92,8 +93,7 @@ impl Manager {
             let fault = RequestFault::unavailable(
                 "too many requests of management are worked on (setting worker.max_admin); try again",
             );
-            tokio::spawn(async move { refuse(incoming, &fault).await });
-            return;
+            return Err(Box::new((incoming, fault)));
         };
         let manager = self.clone();
         tokio::spawn(async move {
@@ -112,6 +112,7 @@ impl Manager {
             }
             drop(place);
         });
+        Ok(())
     }
 
     /// Waits until what was begun is answered; takes in nothing more.

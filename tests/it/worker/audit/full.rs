@@ -82,7 +82,9 @@ async fn a_worker_with_another_limit_makes_room_for_all() {
 
 #[tokio::test]
 async fn a_worker_that_stops_first_sends_what_it_kept() {
-    let fleet = small();
+    let mut fleet = small();
+    // With files it would leave them to the next worker.
+    fleet.config.audit.spill_folder = std::path::PathBuf::new();
     let (worker, agent, audit) = fleet.start().await;
     let replies = until_full(&agent).await;
     let stopping = tokio::spawn(worker.stop());
@@ -141,6 +143,7 @@ async fn a_deleted_stream_is_brought_back_and_gets_what_was_kept() {
 async fn when_no_more_can_be_kept_checks_are_refused_not_lost() {
     let mut fleet = Fleet::new();
     fleet.config.audit.retry_queue = 5;
+    fleet.config.audit.spill_folder = "".into();
     // Nobody but this test brings the stream back.
     fleet.config.backoff.max = Duration::from_secs(3_600);
     let (_worker, agent, audit) = fleet.start().await;

@@ -21,7 +21,13 @@ async fn created_as_configured() {
     assert_eq!(config.name, "POLICY_AUDIT");
     assert_eq!(
         config.subjects,
-        ["policy.decision.>", "policy.violation.>", "policy.outcome", "policy.notification"]
+        [
+            "policy.decision.>",
+            "policy.violation.>",
+            "policy.outcome",
+            "policy.notification",
+            "policy.checkpoint",
+        ]
     );
     assert_eq!(config.retention, RetentionPolicy::Limits);
     assert_eq!(config.discard, DiscardPolicy::New, "a full stream forgets nothing");
@@ -56,7 +62,7 @@ async fn an_existing_stream_is_brought_to_the_configuration_and_keeps_its_events
 
     let (_worker, _, audit) = fleet.start().await;
     let config = audit.config().await;
-    assert_eq!(config.subjects.len(), 4);
+    assert_eq!(config.subjects.len(), 5);
     assert_eq!(config.discard, DiscardPolicy::New);
     assert_eq!(config.max_bytes, 256 << 20);
     assert_eq!(config.max_age, Duration::from_secs(14 * 86_400));

@@ -40,6 +40,20 @@ impl Admin {
         }
     }
 
+    /// The answer or the refusal, if one comes.
+    pub(crate) async fn attempts(
+        &self,
+        verb: &str,
+        request: Value,
+    ) -> Option<Result<Value, Refusal>> {
+        let agent = self.agent.on(&format!("policy.admin.{verb}"));
+        let message = agent.try_ask(&request, std::time::Duration::from_secs(5)).await.ok()?;
+        Some(match super::agent::header(&message, "Nats-Service-Error-Code") {
+            None => Ok(decided(&message)),
+            Some(_) => Err(refusal(&message)),
+        })
+    }
+
     /// A new policy of package `test.<name>` with these rules, active.
     pub(crate) async fn puts(&self, name: &str, rules: &str) -> Value {
         self.does("put", self.put_of(name, rules)).await

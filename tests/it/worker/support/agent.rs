@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Message, RequestError};
 use serde_json::{Value, json};
 
+use crate::support::cluster::servers;
 use crate::support::servers::PATIENCE;
 
 /// An agent's connection.
@@ -29,7 +30,7 @@ impl Agent {
     pub(crate) async fn connect(url: &str) -> Self {
         let client = async_nats::ConnectOptions::new()
             .request_timeout(Some(PATIENCE))
-            .connect(url)
+            .connect(servers(url))
             .await
             .unwrap();
         Self { client, subject: "policy.check".to_owned() }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, AuditStream, until};
+use super::{Agent, AuditStream, Program, until};
 use crate::support::servers::NatsServer;
 
 /// One server, one folder, and the configuration that workers on them share.
@@ -77,6 +77,18 @@ impl Fleet {
         &self.config.policies.folder
     }
 
+    /// The program as a worker with this fleet's folders, and more settings.
+    pub(crate) fn program(&self, settings: &[&str]) -> Program {
+        let folder = format!("policies.folder={}", self.policies().display());
+        let spill = format!("audit.spill_folder={}", self.config.audit.spill_folder.display());
+        let url = self.nats.url();
+        let mut arguments = vec!["worker", "--nats-url", &url];
+        for setting in [folder.as_str(), spill.as_str()].iter().chain(settings) {
+            arguments.extend(["--set", setting]);
+        }
+        Program::new(&arguments)
+    }
+
     /// A folder for other files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -113,15 +125,7 @@ impl Fleet {
 
     /// A worker with a configuration of its own, which need not take checks yet.
     pub(crate) fn spawn(&self, name: &str, config: Config) -> Worker {
-        let health = Health::default();
-        let stop = CancellationToken::new();
-        let context = RoleContext {
-            config: Arc::new(config),
-            name: name.to_owned(),
-            health: health.clone(),
-            stop: stop.clone(),
-        };
-        Worker { health, stop, task: Some(tokio::spawn(said(context))) }
+        Worker::start(name, config)
     }
 
     /// An agent, who asks.
@@ -170,6 +174,19 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// One with this configuration, which need not take checks yet.
+    pub(crate) fn start(name: &str, config: Config) -> Self {
+        let health = Health::default();
+        let stop = CancellationToken::new();
+        let context = RoleContext {
+            config: Arc::new(config),
+            name: name.to_owned(),
+            health: health.clone(),
+            stop: stop.clone(),
+        };
+        Self { health, stop, task: Some(tokio::spawn(said(context))) }
+    }
+
     /// Waits until it takes checks.
     pub(crate) async fn taking_checks(&self) {
         until("the worker takes checks", async || {

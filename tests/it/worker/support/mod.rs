@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod crowd;
 pub(crate) mod fleet;
 pub(crate) mod program;
 pub(crate) mod stream;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use admin::Admin;
 pub(crate) use agent::Agent;
+pub(crate) use crowd::{Crowd, Manner};
 pub(crate) use fleet::{Fleet, Worker};
 pub(crate) use program::{Program, Running};
 pub(crate) use stream::AuditStream;

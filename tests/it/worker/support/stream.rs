@@ -4,10 +4,14 @@ use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::stream::{Config, Stream};
 use async_nats::jetstream::{self, Context};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::until;
+use crate::support::cluster::servers;
+
+/// Where workers say how far they have numbered.
+const CHECKPOINT: &str = "policy.checkpoint";
 
 /// A stream, seen from outside.
 pub(crate) struct AuditStream {
@@ -30,7 +34,7 @@ pub(crate) struct Stored {
 
 impl AuditStream {
     pub(crate) async fn open(url: &str, name: &str) -> Self {
-        let client = async_nats::connect(url).await.unwrap();
+        let client = async_nats::connect(servers(url)).await.unwrap();
         Self::of(client, name)
     }
 
@@ -43,9 +47,24 @@ impl AuditStream {
         self.stream().await.cached_info().config.clone()
     }
 
-    /// How many events it holds.
+    /// How many events it holds, without checkpoints.
     pub(crate) async fn len(&self) -> u64 {
-        self.stream().await.cached_info().state.messages
+        self.count(">").await - self.count(CHECKPOINT).await
+    }
+
+    async fn count(&self, filter: &str) -> u64 {
+        let mut subjects = self.stream().await.info_with_subjects(filter).await.unwrap();
+        let mut sum = 0;
+        while let Some((_, count)) = subjects.try_next().await.unwrap() {
+            sum += u64::try_from(count).unwrap();
+        }
+        sum
+    }
+
+    /// All checkpoints, oldest first.
+    pub(crate) async fn checkpoints(&self) -> Vec<Value> {
+        let all = self.everything().await;
+        all.into_iter().filter(|s| s.subject == CHECKPOINT).map(|s| s.event).collect()
     }
 
     /// The newest event of a NATS subject, now.
@@ -54,22 +73,32 @@ impl AuditStream {
         Some(stored(&message.subject, &message.headers, &message.payload))
     }
 
-    /// All events, oldest first.
+    /// All events without checkpoints, oldest first.
     pub(crate) async fn all(&self) -> Vec<Stored> {
-        let stream = self.stream().await;
+        let all = self.everything().await;
+        all.into_iter().filter(|stored| stored.subject != CHECKPOINT).collect()
+    }
+
+    /// A cluster that has just chosen a leader may let a reading fail: then it begins anew.
+    async fn everything(&self) -> Vec<Stored> {
+        until("the stream is read", async || self.read().await).await
+    }
+
+    async fn read(&self) -> Option<Vec<Stored>> {
+        let stream = self.jetstream.get_stream(&self.name).await.ok()?;
         let expected = usize::try_from(stream.cached_info().state.messages).unwrap();
         let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
-        let consumer = stream.create_consumer(config).await.unwrap();
+        let consumer = stream.create_consumer(config).await.ok()?;
         let mut found = Vec::with_capacity(expected);
         while found.len() < expected {
-            let mut batch = consumer.fetch().max_messages(500).messages().await.unwrap();
+            let mut batch = consumer.fetch().max_messages(500).messages().await.ok()?;
             while let Some(message) = batch.next().await {
-                let message = message.unwrap();
+                let message = message.ok()?;
                 let headers = message.headers.clone().unwrap_or_default();
                 found.push(stored(&message.subject, &headers, &message.payload));
             }
         }
-        found
+        Some(found)
     }
 
     /// The event with this message id; there must be exactly one.

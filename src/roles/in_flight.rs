@@ -12,7 +12,7 @@ use crate::store::StreamPosition;
 
 /// The events in flight.
 #[derive(Debug)]
-pub(super) struct InFlight {
+pub(in crate::roles) struct InFlight {
     acks: Acks,
     held: Mutex<BTreeMap<StreamPosition, Held>>,
     /// How long an event may be silent.
@@ -27,19 +27,19 @@ struct Held {
 }
 
 impl InFlight {
-    pub(super) fn new(acks: Acks, ack_wait: Duration) -> Self {
+    pub(in crate::roles) fn new(acks: Acks, ack_wait: Duration) -> Self {
         Self { acks, held: Mutex::default(), silence: ack_wait / 3 }
     }
 
     /// Takes an event in; false if it is here already, and was only delivered again.
-    pub(super) fn take_in(&self, position: StreamPosition, ticket: Ticket) -> bool {
+    pub(in crate::roles) fn take_in(&self, position: StreamPosition, ticket: Ticket) -> bool {
         let held = Held { ticket, heard: Instant::now() };
         self.held().insert(position, held).is_none()
     }
 
     /// Tells the server of every event that it has not heard of for a while, so that it delivers
     /// none of them again. Runs beside the rest, for as long as the sink does.
-    pub(super) async fn keep(&self) {
+    pub(in crate::roles) async fn keep(&self) {
         // Twice as often as necessary: an event is never silent for longer than a third and a sixth.
         let mut ticks = tokio::time::interval(self.silence / 2);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -67,7 +67,7 @@ impl InFlight {
 
     /// Acknowledges events that are stored. The last is confirmed by the server, and with it the
     /// others. What gets lost comes again and is recognised then.
-    pub(super) async fn acknowledge(&self, positions: &[StreamPosition]) {
+    pub(in crate::roles) async fn acknowledge(&self, positions: &[StreamPosition]) {
         let mut tickets = self.give_up(positions);
         let last = tickets.pop();
         for ticket in &tickets {
@@ -84,7 +84,7 @@ impl InFlight {
 
     /// Acknowledges a message that is none of ours. Not confirmed: should it come again, it is passed
     /// over again.
-    pub(super) async fn pass_over(&self, position: StreamPosition) {
+    pub(in crate::roles) async fn pass_over(&self, position: StreamPosition) {
         for ticket in self.give_up(&[position]) {
             if let Err(error) = self.acks.done(&ticket).await {
                 tracing::debug!(%error, "could not acknowledge");
@@ -93,10 +93,20 @@ impl InFlight {
     }
 
     /// Takes an event from the stream's care: it is kept elsewhere.
-    pub(super) async fn put_aside(&self, position: StreamPosition) {
+    pub(in crate::roles) async fn put_aside(&self, position: StreamPosition) {
         for ticket in self.give_up(&[position]) {
             if let Err(error) = self.acks.never(&ticket).await {
                 tracing::debug!(%error, "could not terminate");
+            }
+        }
+    }
+
+    /// Gives events back that this process will not finish: they are delivered again at once, to
+    /// whoever reads then.
+    pub(in crate::roles) async fn give_back(&self, positions: &[StreamPosition]) {
+        for ticket in self.give_up(positions) {
+            if let Err(error) = self.acks.again(&ticket).await {
+                tracing::debug!(%error, "could not give back");
             }
         }
     }
