@@ -1,11 +1,12 @@
 """Requests as JSON, whatever the caller hands over.
 
-What is no JSON is described by its ``repr``, shortened, and its path is listed in the request's
-member ``described``. Nothing here raises.
+Paths, dates, numbers of numpy, dataclasses, sets and the like become the JSON that is usual for
+them. Anything else is described by its ``repr``, shortened, and its path is named.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -14,7 +15,7 @@ import json
 import math
 import os
 import uuid
-from typing import Any, Callable, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Set, Tuple
 
 #: Characters of a description.
 MAX_DESCRIPTION = 200
@@ -36,20 +37,35 @@ def describe(value: Any) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def encode(request: Dict[str, Any]) -> Tuple[bytes, List[str]]:
-    """The request's bytes, and the paths in it that had to be described."""
+class Unserializable(Exception):
+    """A request that is no JSON. It carries what can be said of it instead."""
+
+    def __init__(self, paths: List[str], request: Dict[str, Any]) -> None:
+        super().__init__(f"no JSON: {', '.join(paths[:5])}{', …' if len(paths) > 5 else ''}")
+        self.request = request
+
+
+def encode(request: Dict[str, Any]) -> bytes:
+    """The request's bytes. Common types become JSON; :class:`Unserializable` names what can't."""
     try:
-        return _dump(request), []
+        return dump(request)
     except Exception:
-        pass
+        cleaned, paths = described(request)
+    if paths:
+        raise Unserializable(paths, cleaned)
+    return dump(cleaned)
+
+
+def described(request: Dict[str, Any]) -> Tuple[Dict[str, Any], List[str]]:
+    """The request as plain JSON, with a text for what is none, and the paths of these."""
     cleaner = _Cleaner()
     cleaned = cleaner.clean(request, "", 0)
-    if cleaner.described:
-        cleaned["described"] = cleaner.described
-    return _dump(cleaned), cleaner.described
+    if not isinstance(cleaned, dict):
+        cleaned = {"value": cleaned}
+    return cleaned, cleaner.described
 
 
-def _dump(value: Any) -> bytes:
+def dump(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8")
 
@@ -71,11 +87,13 @@ class _Cleaner:
         if isinstance(value, str):
             return self._string(value, path)
         if isinstance(value, int):
-            return int(value)
+            return int(value) if value.bit_length() <= 1024 else self._flag(value, path)
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else self._flag(value, path)
         if isinstance(value, (dict, list, tuple, set, frozenset)):
             return self._collection(value, path, depth)
+        if isinstance(value, Mapping) or _is_data(value):
+            return self._collection(_members(value), path, depth)
         plain = _plain(value)
         return self._flag(value, path) if plain is None else self.clean(plain, path, MAX_DEPTH)
 
@@ -123,6 +141,20 @@ class _Cleaner:
     def _list(self, path: str) -> None:
         if len(self.described) < MAX_DESCRIBED:
             self.described.append(path[:MAX_DESCRIPTION])
+
+
+def _is_data(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _members(value: Any) -> Dict[Any, Any]:
+    """The members of a mapping or a dataclass; none where they can't be read."""
+    try:
+        if isinstance(value, Mapping):
+            return dict(value)
+        return {one.name: getattr(value, one.name, None) for one in dataclasses.fields(value)}
+    except Exception as error:
+        return {"error": type(error).__name__}
 
 
 def _plain(value: Any) -> Any:

@@ -60,20 +60,42 @@ class PolicyDeniedError(PolicyError):
 class PolicyServiceError(PolicyError):
     """A request that is no check (a listing, a trial) could not be done."""
 
-    def __init__(self, message: str, *, failure: str, code: Optional[int] = None, field: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str,
+        code: Optional[int] = None,
+        body: Optional[Mapping[str, Any]] = None,
+    ) -> None:
         super().__init__(message)
-        #: What went wrong: one of the kinds of :class:`sluicegate.results.Failure`.
-        self.failure = failure
+        #: What went wrong: one of the values of :class:`sluicegate.Cause`.
+        self.cause = cause
         #: The code of the service error, where the server answered with one.
         self.code = code
-        #: The member of the request that is wrong, where the server named one.
-        self.field = field
-        #: What is wrong with the Rego, where it was refused (code 422).
-        self.findings: List[Mapping[str, Any]] = []
+        self.body: Mapping[str, Any] = body or {}
+
+    @property
+    def field(self) -> str:
+        """The member of the request that is wrong, where the server named one."""
+        return str(self.body.get("field") or "")
+
+    @property
+    def findings(self) -> List[Mapping[str, Any]]:
+        """What is wrong with the Rego, where it was refused (code 422)."""
+        value = self.body.get("findings")
+        return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _revive, (type(self), str(self), self.cause, self.code, dict(self.body))
+
+
+def _revive(kind: Any, message: str, cause: str, code: Optional[int], body: Mapping[str, Any]) -> Any:
+    return kind(message, cause=cause, code=code, body=body)
 
 
 class PolicyRequestError(PolicyServiceError):
-    """The server can't take such a request (400); :attr:`field` names the member that is wrong."""
+    """The request is wrong (400, 404, 409, 422): :attr:`field` and :attr:`findings` say where."""
 
 
 class SettingsError(PolicyError, ValueError):
@@ -84,10 +106,17 @@ class Unavailable(Exception):
     """Inside the client: no answer that counts. Callers get the fail mode instead."""
 
     def __init__(
-        self, failure: str, reason: str, code: Optional[int] = None, body: Optional[Mapping[str, Any]] = None
+        self,
+        cause: str,
+        reason: str,
+        code: Optional[int] = None,
+        body: Optional[Mapping[str, Any]] = None,
+        slow: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.failure = failure
+        self.cause = cause
         self.reason = reason
         self.code = code
         self.body: Mapping[str, Any] = body or {}
+        #: Whether somebody waited for it: that is what the circuit breaker counts.
+        self.slow = slow

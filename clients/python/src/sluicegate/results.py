@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 
-class Failure:
-    """Why a call was not checked: the values of :attr:`Decision.failure`."""
+class Cause:
+    """Why a call was not checked: the values of :attr:`Decision.cause`."""
 
-    NO_SERVER = "no_server"
     NO_RESPONDERS = "no_responders"
     TIMEOUT = "timeout"
-    OVERLOADED = "overloaded"
+    DISCONNECTED = "disconnected"
     SERVICE_ERROR = "service_error"
-    BAD_REQUEST = "bad_request"
-    BAD_REPLY = "bad_reply"
-    NOT_PERMITTED = "not_permitted"
-    TOO_LARGE = "too_large"
-    EXTRACTOR = "extractor"
-    CLIENT = "client"
+    CIRCUIT_OPEN = "circuit_open"
+    INVALID_REPLY = "invalid_reply"
+    UNSERIALIZABLE = "unserializable"
 
 
 class _Result(Dict[str, Any]):
@@ -36,7 +32,13 @@ class _Result(Dict[str, Any]):
 
 
 class Decision(_Result):
-    """The answer to a check. ``decision["allowed"]`` and ``decision.allowed`` are the same."""
+    """The answer to a check. ``decision["allowed"]`` and ``decision.allowed`` are the same.
+
+    As a condition it is true where the operation may go on: ``if client.check_permission(…):``.
+    """
+
+    def __bool__(self) -> bool:
+        return self.allowed
 
     @property
     def allowed(self) -> bool:
@@ -65,7 +67,7 @@ class Decision(_Result):
 
     @property
     def decision_id(self) -> str:
-        """UUIDv7 of the decision in the audit; empty where nothing was decided."""
+        """UUIDv7 of the decision in the audit; of an unchecked call the client's own."""
         return self._text("decision_id")
 
     @property
@@ -93,7 +95,7 @@ class Decision(_Result):
 
     @property
     def error(self) -> bool:
-        """Whether something failed: a policy, or the check itself (then :attr:`failure` is set)."""
+        """Whether something failed: a policy, or the check itself (then :attr:`cause` is set)."""
         return self.get("error") is True
 
     @property
@@ -102,9 +104,9 @@ class Decision(_Result):
         return self._text("error_message")
 
     @property
-    def failure(self) -> str:
-        """Why nothing was checked, one of :class:`Failure`; empty for a real decision."""
-        return self._text("failure")
+    def cause(self) -> str:
+        """Why nothing was checked, one of :class:`Cause`; empty for a real decision."""
+        return self._text("cause")
 
     @property
     def error_code(self) -> Optional[int]:
@@ -123,11 +125,6 @@ class Decision(_Result):
         """The combined result in the shape of a policy's own rules."""
         value = self.get("policy_result")
         return value if isinstance(value, dict) else {}
-
-    @property
-    def described(self) -> List[str]:
-        """Members of the request that are no JSON and were sent as their ``repr``."""
-        return self._texts("described")
 
 
 class Policy(_Result):
@@ -196,8 +193,7 @@ def complete(decision: Decision) -> Decision:
     decision.setdefault("decision_id", "")
     decision["error"] = decision.error
     microseconds = decision.get("duration_us")
-    number = isinstance(microseconds, (int, float)) and not isinstance(microseconds, bool)
-    decision["duration_ms"] = microseconds / 1000 if number else 0.0
+    decision["duration_ms"] = microseconds / 1000 if isinstance(microseconds, (int, float)) else 0.0
     decision["policy_result"] = {
         "allow": allowed,
         "deny_reasons": list(decision["deny_reasons"]),
@@ -206,7 +202,9 @@ def complete(decision: Decision) -> Decision:
     return decision
 
 
-def unchecked(fail_mode: str, failure: str, reason: str, code: Optional[int] = None) -> Decision:
+def unchecked(
+    fail_mode: str, cause: str, reason: str, decision_id: str, code: Optional[int] = None
+) -> Decision:
     """The answer to a check that could not be made: by the fail mode, with ``error`` and a reason."""
     allowed = fail_mode == "open"
     return complete(
@@ -214,10 +212,12 @@ def unchecked(fail_mode: str, failure: str, reason: str, code: Optional[int] = N
             allowed=allowed,
             reason=f"not checked: {reason}",
             deny_reasons=[] if allowed else [f"not_checked: {reason}"],
+            decision_id=decision_id,
             error=True,
             error_message=reason,
             error_code=code,
-            failure=failure,
+            cause=cause,
+            enforced=not allowed,
         )
     )
 

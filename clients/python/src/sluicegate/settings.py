@@ -7,7 +7,7 @@ The variables of the connection are those of the server. The client's own begin 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .errors import SettingsError
@@ -22,6 +22,23 @@ def _boolean(text: str) -> bool:
     if text.strip().lower() in _FALSE:
         return False
     raise ValueError("expected true or false")
+
+
+def _state_folder() -> str:
+    """Where a user's programs keep what must outlive them (XDG base directories)."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "sluicegate", "unchecked") if os.path.isabs(base) else ""
+
+
+_COUNTS = (
+    "max_request_bytes",
+    "max_in_flight",
+    "max_waiting",
+    "breaker_failures",
+    "outcome_queue",
+    "spool_max_bytes",
+    "spool_memory_bytes",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,8 @@ class Settings:
     root_certificates: str = ""
     #: Ask as this agent, on its own NATS subject. ``POLICY_CLIENT_AGENT``
     agent: str = ""
-    #: ``open``: what can't be checked is allowed, with ``error``; ``closed``: denied. ``POLICY_CLIENT_FAIL_MODE``
+    #: ``open``: what can't be checked is allowed, with ``error``; ``closed``: it is denied.
+    #: ``POLICY_CLIENT_FAIL_MODE``
     fail_mode: str = "open"
     #: Seconds that a check may take, connecting included. ``POLICY_CLIENT_TIMEOUT``
     timeout: float = 1.0
@@ -62,16 +80,32 @@ class Settings:
     outcomes: bool = True
     #: Outcomes that may wait to be sent; more are dropped. ``POLICY_CLIENT_OUTCOME_QUEUE``
     outcome_queue: int = 10_000
+    #: Seconds that one attempt to connect may take. ``POLICY_CLIENT_CONNECT_TIMEOUT``
+    connect_timeout: float = 2.0
+    #: Seconds between questions whether a silent server is still there. ``POLICY_CLIENT_PING_INTERVAL``
+    ping_interval: float = 5.0
+    #: Folder of the files that keep unchecked calls; empty for memory alone. ``POLICY_CLIENT_SPOOL_FOLDER``
+    spool_folder: str = field(default_factory=_state_folder)
+    #: Bytes that all these files may hold. ``POLICY_CLIENT_SPOOL_MAX_BYTES``
+    spool_max_bytes: int = 64 * 1024 * 1024
+    #: Bytes of unchecked calls that wait in memory where no file can. ``POLICY_CLIENT_SPOOL_MEMORY_BYTES``
+    spool_memory_bytes: int = 8 * 1024 * 1024
+    #: Seconds between two lines of the log about unchecked calls. ``POLICY_CLIENT_LOG_PERIOD``
+    log_period: float = 60.0
 
     def __post_init__(self) -> None:
         if self.fail_mode not in ("open", "closed"):
             raise SettingsError(f"fail_mode is {self.fail_mode!r}; it must be 'open' or 'closed'")
-        for name in ("timeout", "probe_interval"):
+        for name in ("timeout", "probe_interval", "connect_timeout", "ping_interval", "log_period"):
             if not 0 < getattr(self, name) <= 3600:
                 raise SettingsError(f"{name} must be more than 0 and at most 3600 seconds")
-        for name in ("max_request_bytes", "max_in_flight", "max_waiting", "breaker_failures", "outcome_queue"):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} must be at least 1")
+
+    def connection(self) -> Settings:
+        """These settings without those of single calls: equal ones share one connection."""
+        return replace(self, enabled=True, fail_mode="open", timeout=1.0, outcomes=True)
 
     @classmethod
     def load(cls, environment: Optional[Mapping[str, str]] = None, **arguments: Any) -> Settings:
@@ -81,7 +115,8 @@ class Settings:
         for key, (names, convert) in _VARIABLES.items():
             for name in names:
                 text = environment.get(name)
-                if text is None or text == "":
+                # An empty folder is a choice: no files.
+                if text is None or (text == "" and key != "spool_folder"):
                     continue
                 try:
                     values[key] = convert(text)
@@ -118,4 +153,10 @@ _VARIABLES: Dict[str, Tuple[Tuple[str, ...], Callable[[str], Any]]] = {
     "probe_interval": (("POLICY_CLIENT_PROBE_INTERVAL",), float),
     "outcomes": (("POLICY_CLIENT_OUTCOMES",), _boolean),
     "outcome_queue": (("POLICY_CLIENT_OUTCOME_QUEUE",), int),
+    "connect_timeout": (("POLICY_CLIENT_CONNECT_TIMEOUT",), float),
+    "ping_interval": (("POLICY_CLIENT_PING_INTERVAL",), float),
+    "spool_folder": (("POLICY_CLIENT_SPOOL_FOLDER",), str),
+    "spool_max_bytes": (("POLICY_CLIENT_SPOOL_MAX_BYTES",), int),
+    "spool_memory_bytes": (("POLICY_CLIENT_SPOOL_MEMORY_BYTES",), int),
+    "log_period": (("POLICY_CLIENT_LOG_PERIOD",), float),
 }
