@@ -339,7 +339,7 @@ def _short_members(value: Mapping[str, Any]) -> Dict[str, Any]:
     """Members that fit into a shortened request: few, and short ones."""
     kept: List[Tuple[str, Any]] = []
     for key, one in value.items():
-        short = one is None or isinstance(one, (bool, float, int, str)) and len(str(one)) <= 200
+        short = one is None or (isinstance(one, (bool, float, int, str)) and len(str(one)) <= 200)
         if short and len(kept) < 32 and len(str(key)) <= 64:
             kept.append((str(key), one))
     return described(dict(kept))[0]
