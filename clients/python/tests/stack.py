@@ -16,6 +16,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
 import nats
 from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "clients" / "python" / "src"
@@ -133,6 +134,8 @@ class Nats:
     def pause(self) -> None:
         assert self.process is not None
         self.process.send(signal.SIGSTOP)
+        # A signal takes a moment.
+        os.waitid(os.P_PID, self.process.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def resume(self) -> None:
         assert self.process is not None
@@ -175,7 +178,8 @@ def stored(url: str, subject: str, **options: Any) -> List[Dict[str, Any]]:
         stream = client.jetstream()
         name = await stream.find_stream_name_by_subject(subject)
         found = []
-        subscription = await stream.pull_subscribe(subject, stream=name)
+        unacknowledged = ConsumerConfig(ack_policy=AckPolicy.NONE)
+        subscription = await stream.pull_subscribe(subject, stream=name, config=unacknowledged)
         pending = (await subscription.consumer_info()).num_pending or 0
         while len(found) < pending:
             for message in await subscription.fetch(min(pending - len(found), 200), timeout=5):
