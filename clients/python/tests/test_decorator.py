@@ -275,7 +275,10 @@ def test_tools_stay_what_they_are(up: Up, make: Make) -> None:
 
 
 def test_warnings_are_logged(up: Up, make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    call = enforce_policy("external_api_call", lambda u: {"url": u}, client=make(up.url))(lambda u: u)
+    @enforce_policy("external_api_call", lambda u: {"url": u}, client=make(up.url))
+    def call(url: str) -> str:
+        return url
+
     with caplog.at_level(logging.WARNING, "sluicegate"):
         call("http://example.org/")
     assert any("external_api_call_not_https" in one.getMessage() for one in caplog.records), caplog.records

@@ -22,6 +22,10 @@ def decided(up: Up, action: str) -> List[str]:
     return [one["id"] for one in stored(up.url, f"policy.decision.*.{action}")]
 
 
+def same(number: int) -> int:
+    return number
+
+
 def outcomes(up: Up, action: str) -> List[str]:
     return [one["id"] for one in stored(up.url, "policy.outcome") if one["action"] == action]
 
@@ -77,7 +81,7 @@ def _open_sockets(port: int) -> List[int]:
 
 def test_a_child_of_fork_has_a_connection_of_its_own(up: Up, make: Make) -> None:
     client = make(up.url)
-    call = enforce_policy("forked", client=client)(lambda n: n)
+    call = enforce_policy("forked", client=client)(same)
     assert call(0) == 0
     children = []
     for n in range(1, 4):
@@ -96,7 +100,7 @@ def test_a_child_of_fork_has_a_connection_of_its_own(up: Up, make: Make) -> None
 
 
 def _in_a_child(client: PolicyClient, number: int) -> bool:
-    return bool(enforce_policy("spread", client=client)(lambda n: n)(number) == number)
+    return enforce_policy("spread", client=client)(same)(number) == number
 
 
 def test_multiprocessing_takes_clients_along(up: Up, make: Make) -> None:
@@ -104,7 +108,7 @@ def test_multiprocessing_takes_clients_along(up: Up, make: Make) -> None:
     client.check_permission("spread", "parent")
     assert pickle.loads(pickle.dumps(client)).settings == client.settings
     for method in ("fork", "spawn"):
-        context = multiprocessing.get_context(method)
+        context: Any = multiprocessing.get_context(method)
         processes = [context.Process(target=_in_a_child, args=(client, n)) for n in range(3)]
         for one in processes:
             one.start()

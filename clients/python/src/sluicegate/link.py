@@ -81,6 +81,7 @@ class Link:
         #: What the server did not permit on this connection.
         self.refusal = ""
         self.late = 0
+        self._last_failure: Optional[Exception] = None
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="sluicegate", daemon=True)
         self.thread.start()
@@ -205,6 +206,7 @@ class Link:
         settings = self._settings
         client = Client()
         self._lost = lost = asyncio.Event()
+        self._last_failure = None
 
         async def closed() -> None:
             lost.set()
@@ -241,9 +243,9 @@ class Link:
             await client.subscribe(f"{mailbox}.*", cb=self._on_reply)
         except BaseException as error:
             await _close(client)
-            last = client.last_error
-            if last is not None and isinstance(error, nats.errors.NoServersError):
-                raise last from error
+            # "No servers" says nothing; the last attempt's own failure does.
+            if self._last_failure is not None and isinstance(error, nats.errors.NoServersError):
+                raise self._last_failure from error
             raise
         self._mailbox = mailbox
         return client
@@ -344,6 +346,8 @@ class Link:
     async def _on_error(self, error: Exception) -> None:
         text = str(error).lower().replace("'", '"')
         if "permissions violation" not in text:
+            if self._client is None and not isinstance(error, nats.errors.NoServersError):
+                self._last_failure = error
             return
         self.refusal = one_line(error)
         for call in list(self._pending.values()):
