@@ -40,9 +40,8 @@ def test_the_fleet_is_free_and_then_restrained(nats_server: Nats, worker: Worker
     costs = sum(one["cost_usd"] or 0.0 for one in outcomes)
     assert costs == pytest.approx(free["spent_usd"], abs=1e-5)
 
-    product(nats_server, "policy", "patch", "rate_limiting", '{"parameters": {"max_calls": 12}}')
-    for name in ("cost_control", "data_privacy", "rate_limiting"):
-        product(nats_server, "policy", "enable", name, "--wait")
+    for name in (["cost_control"], ["data_privacy"], ["rate_limiting", "--param", "max_calls=12"]):
+        product(nats_server, "policy", "enable", *name, "--wait")
     held = fleet(nats_server.url, tmp_path, "--run", "held")
     researcher = held["denied"]["researcher"]
     assert researcher["file_read: sensitive_file_access"] == 4 and "file_read" not in held["done"]["researcher"]

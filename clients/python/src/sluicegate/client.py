@@ -72,9 +72,11 @@ class PolicyClient(_Base):
         while True:
             reply = self._manage("admin.list", body)
             policies += active(reply.get("policies"))
-            if not isinstance(reply.get("next"), str):
+            after = reply.get("next")
+            # Names grow from page to page; anything else would never end.
+            if not isinstance(after, str) or after <= body.get("after", ""):
                 return policies
-            body = {"after": reply["next"]}
+            body = {"after": after}
 
     def test_policy(self, policy_content: str, test_inputs: Sequence[Mapping[str, Any]]) -> List[Evaluation]:
         """What a Rego text says of inputs or checks. Nothing is enforced or recorded.
@@ -132,9 +134,11 @@ class AsyncPolicyClient(_Base):
         while True:
             reply = await self._manage("admin.list", body)
             policies += active(reply.get("policies"))
-            if not isinstance(reply.get("next"), str):
+            after = reply.get("next")
+            # Names grow from page to page; anything else would never end.
+            if not isinstance(after, str) or after <= body.get("after", ""):
                 return policies
-            body = {"after": reply["next"]}
+            body = {"after": after}
 
     async def test_policy(
         self, policy_content: str, test_inputs: Sequence[Mapping[str, Any]]

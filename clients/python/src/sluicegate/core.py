@@ -200,8 +200,13 @@ class Core:
                 identifier, payload = self._outcomes.popleft()
             if await link.publish(subject, payload, identifier):
                 self._outcomes_sent += 1
-            else:
+            elif link.state == "connected":
+                # Not the connection's fault: it is too large, say.
                 self._outcomes_dropped += 1
+            else:
+                with self._lock:
+                    self._outcomes.appendleft((identifier, payload))
+                return
 
     async def _send_unchecked(self, link: Link, event: bytes) -> bool:
         """Whether the stream has the event, or never will."""

@@ -19,6 +19,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from .coverage import logger
 from .errors import Unavailable
 from .results import Cause
 from .settings import Settings
@@ -27,6 +28,10 @@ from .settings import Settings
 ATTEMPTS_UNTIL_DOWN = 3
 #: Seconds before the second attempt; doubled up to the setting ``probe_interval``.
 FIRST_PAUSE = 0.05
+#: Seconds after which a connection that is lost was a good one.
+STABLE = 5.0
+#: Seconds between connections that are lost at once.
+MAX_PAUSE = 1.0
 #: Seconds that closing a connection may take.
 CLOSE_TIMEOUT = 1.0
 
@@ -199,8 +204,11 @@ class Link:
                 await _until(self._stop, pause)
                 pause = min(pause * 2, max(self._settings.probe_interval, FIRST_PAUSE))
                 continue
-            failures, pause = 0, FIRST_PAUSE
+            failures, began = 0, time.monotonic()
             await self._serve(client)
+            # A server that takes a connection and drops it again is not asked without end.
+            pause = FIRST_PAUSE if time.monotonic() - began > STABLE else min(pause * 2, MAX_PAUSE)
+            await _until(self._stop, pause)
 
     async def _connect(self) -> Client:
         settings = self._settings
@@ -275,7 +283,11 @@ class Link:
             self._set_state("connecting")
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+            done, _ = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+            for task in done:
+                failure = None if task.cancelled() else task.exception()
+                if failure is not None:
+                    logger.error("the client's own task failed", exc_info=failure)
             for call in list(self._pending.values()):
                 call.settle(Unavailable(Cause.DISCONNECTED, f"the connection was lost: {self.problem}"))
             self._pending.clear()

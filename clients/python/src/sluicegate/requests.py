@@ -142,6 +142,9 @@ class Desk:
             except Unserializable as error:
                 answers[place] = self.unanswered(error.request, Unavailable(Cause.UNSERIALIZABLE, str(error)))
                 continue
+            except Exception as error:
+                answers[place] = self.unanswered(request, Unavailable(Cause.UNSERIALIZABLE, describe(error)))
+                continue
             if len(payload) + 64 > self.settings.max_request_bytes:
                 reason = f"{len(payload)} bytes, at most {self.settings.max_request_bytes} are sent"
                 answers[place] = self.unanswered(request, Unavailable(Cause.UNSERIALIZABLE, reason))
