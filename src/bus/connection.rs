@@ -163,7 +163,21 @@ pub async fn connect_once(settings: &Nats, role: &str) -> Result<Connection, Bus
         .connect(servers(settings))
         .await
         .map_err(|error| BusError::Connect { url: settings.url.clone(), reason: reason(&error) })?;
-    Ok(Connection { client, url: settings.url.clone(), connects, taken: Arc::default() })
+    Ok(established(client, settings, connects).await)
+}
+
+/// A connection whose count of connections has its first: told late, that one would look like a second
+/// to whoever began to read meanwhile.
+async fn established(
+    client: Client,
+    settings: &Nats,
+    mut connects: watch::Receiver<u64>,
+) -> Connection {
+    let first = connects.wait_for(|connects| *connects > 0);
+    if tokio::time::timeout(settings.connection_timeout, first).await.is_err() {
+        tracing::debug!("the client never said that it is connected");
+    }
+    Connection { client, url: settings.url.clone(), connects, taken: Arc::default() }
 }
 
 fn servers(settings: &Nats) -> Vec<&str> {
@@ -192,7 +206,7 @@ pub async fn connect(
             connected = options.connect(servers(settings)) => match connected {
                 Ok(client) => {
                     health.ready();
-                    return Ok(Connection { client, url: settings.url.clone(), connects, taken: Arc::default() });
+                    return Ok(established(client, settings, connects).await);
                 }
                 Err(error) => reason(&error),
             },

@@ -2,6 +2,8 @@
 //! that its author looked at: so a chain has one line, however many sinks seal it, and whoever removes its
 //! end elsewhere is found out.
 
+use std::time::Duration;
+
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{
@@ -31,6 +33,8 @@ pub struct Head {
 #[derive(Clone, Debug)]
 pub struct Heads {
     bucket: Bucket,
+    connection: Connection,
+    replicas: usize,
 }
 
 impl Heads {
@@ -40,28 +44,40 @@ impl Heads {
     /// When the server has no JetStream or refuses.
     pub async fn ensure(connection: &Connection, settings: &Settings) -> Result<Self, BusError> {
         let heads = Self::open(connection, settings);
-        let config = Config {
-            name: heads.bucket.stream(),
-            description: Some("The newest link of each chain over the audit".into()),
-            subjects: vec![heads.bucket.subject(">")],
-            max_messages_per_subject: HISTORY,
-            discard: DiscardPolicy::New,
-            retention: RetentionPolicy::Limits,
-            storage: StorageType::File,
-            num_replicas: settings.stream.replicas,
-            allow_rollup: true,
-            deny_delete: true,
-            allow_direct: true,
-            ..Config::default()
-        };
-        create(connection, &heads.bucket.context, config).await?;
+        heads.make().await?;
         Ok(heads)
     }
 
     /// The bucket as it is; creates nothing.
     #[must_use]
     pub fn open(connection: &Connection, settings: &Settings) -> Self {
-        Self { bucket: Bucket::new(connection, &settings.chain.bucket) }
+        Self {
+            bucket: Bucket::new(connection, &settings.chain.bucket),
+            connection: connection.clone(),
+            replicas: settings.stream.replicas,
+        }
+    }
+
+    /// Creates it, or changes its limits.
+    ///
+    /// # Errors
+    /// When the server has no JetStream or refuses.
+    pub async fn make(&self) -> Result<(), BusError> {
+        let config = Config {
+            name: self.bucket.stream(),
+            description: Some("The newest link of each chain over the audit".into()),
+            subjects: vec![self.bucket.subject(">")],
+            max_messages_per_subject: HISTORY,
+            discard: DiscardPolicy::New,
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            allow_rollup: true,
+            deny_delete: true,
+            allow_direct: true,
+            ..Config::default()
+        };
+        create(&self.connection, &self.bucket.context, config).await
     }
 
     /// The newest value of a key; nothing, at revision 0, where there is no bucket.
@@ -89,6 +105,15 @@ impl Heads {
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(nothing),
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// The values of a key that the bucket still has, oldest first.
+    ///
+    /// # Errors
+    /// When the server doesn't answer in time.
+    pub async fn history(&self, key: &str, timeout: Duration) -> Result<Vec<Bytes>, BusError> {
+        let held = self.bucket.history(key, timeout).await?;
+        Ok(held.into_iter().filter_map(|held| held.value).collect())
     }
 
     /// Writes a value if the key's newest is still that of `revision`, and returns the new revision.

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::consumer::utc;
@@ -23,6 +26,9 @@ use crate::config;
 
 /// The header of a message that was a dead letter: its number.
 pub const REPLAYED: &str = "Sluicegate-Replayed";
+
+/// The header of such a message that has the event's id: its message id is another one.
+pub const EVENT_ID: &str = "Sluicegate-Event-Id";
 
 /// Letters asked for at once.
 const FETCH: usize = 1_000;
@@ -247,15 +253,28 @@ impl Letters {
         }
         // The time tells letters of one number apart, should their stream be made anew.
         let id = format!("replay-{}-{number}", letter.time.timestamp_micros());
-        let message = PublishMessage::build()
+        let plain = PublishMessage::build()
             .message_id(id)
             .expected_stream(&self.settings.name)
             .header(REPLAYED, number.to_string().as_str())
-            .payload(body);
-        let acknowledged = match self.context.send_publish(letter.subject.clone(), message).await {
-            Ok(pending) => pending.await,
-            Err(error) => Err(error),
-        };
+            .payload(body.clone());
+        // For whoever compares rows with the stream: which event it is, and where it stood.
+        let mut message = plain.clone();
+        if let Some(event) = event_id(&body) {
+            message = message.header(EVENT_ID, event.to_string().as_str());
+        }
+        if let (Some(epoch), Some(sequence)) = (letter.stream_epoch, letter.stream_sequence) {
+            message = message
+                .header(EPOCH, epoch.to_rfc3339().as_str())
+                .header(SEQUENCE, sequence.to_string().as_str());
+        }
+        let mut acknowledged = self.publish(&letter.subject, message).await;
+        if let Err(error) = &acknowledged
+            && error.kind() == PublishErrorKind::MaxPayloadExceeded
+        {
+            // An event so large has no room for them. Better stored than explained.
+            acknowledged = self.publish(&letter.subject, plain).await;
+        }
         // A duplicate was published by a replay that ended before it removed the letter.
         acknowledged.map_err(|error| BusError::request("replaying a dead letter", &error))?;
         let stream = self.stream(&self.settings.dead_letter_name).await?;
@@ -266,6 +285,14 @@ impl Letters {
             return Err(BusError::request("removing a dead letter", &error));
         }
         Ok(Replay::Replayed)
+    }
+
+    async fn publish(
+        &self,
+        subject: &str,
+        message: PublishMessage,
+    ) -> Result<PublishAck, PublishError> {
+        self.context.send_publish(subject.to_owned(), message).await?.await
     }
 
     fn refusal(&self, letter: &Letter) -> Option<String> {
@@ -337,4 +364,13 @@ fn is_gone(kind: RawMessageErrorKind) -> bool {
     matches!(kind, RawMessageErrorKind::NoMessageFound)
         || matches!(kind, RawMessageErrorKind::JetStream(error)
             if error.error_code() == ErrorCode::NO_MESSAGE_FOUND)
+}
+
+/// The id of an event, if its body is one.
+fn event_id(body: &[u8]) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Event {
+        id: Uuid,
+    }
+    serde_json::from_slice::<Event>(body).ok().map(|event| event.id)
 }

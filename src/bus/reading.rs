@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use super::connection::Connection;
+use super::consumer::utc;
 use super::error::BusError;
 use super::stream::{context, existing};
 
@@ -47,6 +48,8 @@ pub struct Kept {
     pub sequence: u64,
     /// Its NATS subject.
     pub subject: String,
+    /// When the stream took it.
+    pub time: DateTime<Utc>,
     /// The id by which the stream deduplicates.
     pub message_id: Option<String>,
     /// Its body; empty where only headers are read.
@@ -71,11 +74,7 @@ impl Replay {
         let Some(stream) = existing(&context(connection), name, "stream information").await? else {
             return Ok(None);
         };
-        let created = stream.cached_info().created;
-        let epoch = i64::try_from(created.unix_timestamp_nanos() / 1_000)
-            .ok()
-            .and_then(DateTime::from_timestamp_micros)
-            .ok_or_else(|| BusError::request("reading a time", &created))?;
+        let epoch = utc(stream.cached_info().created)?;
         Ok(Some(Self { stream, epoch }))
     }
 
@@ -194,8 +193,8 @@ impl Reading {
                 }
             }
         };
-        let (sequence, pending) = match message.info() {
-            Ok(info) => (info.stream_sequence, info.pending),
+        let (sequence, pending, published) = match message.info() {
+            Ok(info) => (info.stream_sequence, info.pending, info.published),
             Err(error) => return Err(BusError::request("reading the stream", &error)),
         };
         self.next = sequence.saturating_add(1);
@@ -210,6 +209,7 @@ impl Reading {
             .and_then(|headers| headers.get("Nats-Msg-Id").map(|id| id.as_str().to_owned()));
         Ok(Some(Kept {
             sequence,
+            time: utc(published)?,
             subject: message.subject.to_string(),
             message_id,
             payload: message.payload,

@@ -14,7 +14,7 @@ use crate::bus::replay::replay;
 use crate::bus::{Connection, Subjects};
 use crate::config::Config;
 use crate::contract::{DecisionEvent, ViolationEvent};
-use crate::roles::verify::{Scope, verify};
+use crate::roles::verify::{Report, Scope, verify};
 use crate::store::{Census, Store};
 
 /// How long it may take until the newest rows are sealed.
@@ -105,14 +105,34 @@ async fn certified(connection: &Connection, config: &Config) -> Result<Vec<Strin
     let start = Instant::now();
     loop {
         let report = Box::pin(verify(connection, &store, config, &scope, &|_| ())).await?;
-        if report.verified || start.elapsed() >= SEALED {
+        let open = uncovered(&report);
+        if report.verified && open.is_empty() {
+            return Ok(Vec::new());
+        }
+        if start.elapsed() >= SEALED {
             let named = report.findings.named.iter().map(|finding| {
                 serde_json::to_string(finding).unwrap_or_else(|error| error.to_string())
             });
             let counted = report.findings.counted.iter();
             let counted = counted.map(|(kind, count)| format!("{kind:?}: {count}"));
-            return Ok(if report.verified { Vec::new() } else { counted.chain(named).collect() });
+            let verdict = format!("verdict: {:?}", report.verdict);
+            return Ok([verdict].into_iter().chain(open).chain(counted).chain(named).collect());
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// What the certificate doesn't speak of yet.
+fn uncovered(report: &Report) -> Vec<String> {
+    let chains = report.chains.iter().filter(|chain| chain.links == 0 || chain.rows_waiting > 0);
+    let chains = chains.map(|chain| {
+        format!(
+            "chain {}: {} links, {} rows unsealed",
+            chain.chain, chain.links, chain.rows_waiting
+        )
+    });
+    let tables = report.stream.tables.iter().filter(|table| table.unsettled > 0);
+    let tables =
+        tables.map(|table| format!("{}: {} unsettled events", table.table, table.unsettled));
+    chains.chain(tables).collect()
 }

@@ -15,6 +15,7 @@ pub mod export;
 mod in_flight;
 pub mod policies_diff;
 pub mod policies_folder;
+mod retained;
 pub mod sink;
 pub mod status;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! What `sluicegate bench sink` needs beside the tables: the engine's own ingest of a file, to
 //! compare with, and databases that go away again.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ impl Store {
         self.within_query_timeout("counting ids", self.read(&sql).fetch_one::<Tally>()).await
     }
 
-    /// Writes all decisions to a file, chunk by chunk. Returns its bytes.
+    /// Writes the decisions of these places in the stream to a file, chunk by chunk. Returns its bytes.
     ///
     /// # Errors
     /// When ClickHouse fails, or the file can't be written.
@@ -97,14 +98,18 @@ impl Store {
         &self,
         format: RowFormat,
         path: &Path,
+        rows: Range<u64>,
         limit: Duration,
     ) -> Result<u64, BenchError> {
         let copied = async {
             let mut rows = self
                 .client()
                 .query_raw(&format!(
-                    "SELECT * EXCEPT (inserted_at) FROM {}",
-                    Table::Decisions.name()
+                    "SELECT * EXCEPT (inserted_at) FROM {} \
+                     WHERE stream_sequence >= {} AND stream_sequence < {}",
+                    Table::Decisions.name(),
+                    rows.start,
+                    rows.end
                 ))
                 .fetch_bytes(format.name())?;
             let mut file = BufWriter::with_capacity(CHUNK, File::create(path).await?);

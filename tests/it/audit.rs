@@ -2,5 +2,7 @@
 
 mod command;
 mod digests;
+mod holes;
 mod sealing;
+mod takeback;
 mod verifying;

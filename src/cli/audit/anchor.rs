@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::print;
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::chain::{Chained, Link, Signer};
+use crate::store::chain::{Chained, Link, Signed, Signer, Trusted};
 
 /// Print the newest link of each chain, to be kept where nobody can change it
 #[derive(Args)]
@@ -42,8 +42,23 @@ pub(super) struct Anchors {
 pub(super) async fn anchor(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let store = Store::connect(&config.clickhouse);
     let mut anchors = Vec::new();
+    let trusted = Trusted::of(&config.chain)?;
     for chained in Chained::ALL {
-        anchors.extend(store.newest_link(chained).await?);
+        let Some(link) = store.newest_link(chained).await? else { continue };
+        // What isn't ours must not become the measure of what is.
+        let believed = matches!(
+            trusted.check(&link.calculated(), &link.signature),
+            Signed::Yes | Signed::Unsigned | Signed::Unknown
+        );
+        if !link.is_whole() || !believed {
+            bail!(
+                "link {} of {} in ClickHouse is not what a sink wrote (its digest or its signature is \
+                 wrong): run `sluicegate audit verify`",
+                link.number,
+                link.chain
+            );
+        }
+        anchors.push(link);
     }
     if json {
         print::json(&Anchors { anchors })?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,10 +14,11 @@ use crate::cli::exit::Exit;
 use crate::cli::print::{self, styled};
 use crate::config::Config;
 use crate::roles::verify::{
-    ChainReport, Finding, Report, Scope, Signatures, Step, StreamReport, WorkersReport, verify,
+    ChainReport, Finding, Report, Scope, Signatures, Step, StreamReport, Verdict, WorkersReport,
+    verify,
 };
 use crate::store::Store;
-use crate::store::chain::Link;
+use crate::store::chain::{Chained, Link};
 
 /// How long one question to ClickHouse may take here: it may be about years of rows.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -34,7 +35,8 @@ Examples:
   sluicegate audit verify --contents                         also compare rows with the events in the stream
   sluicegate audit anchor --json > anchor.json && sluicegate audit verify --anchor anchor.json
 
-Ends with 0 when everything that was looked at is as it should be, with 1 when something is not.")]
+Ends with 0 when everything that was looked at is as it should be, with 1 when something is not, or when
+no row of the span is sealed.")]
 pub(crate) struct Verify {
     /// Rows from here on: 30s, 15m, 2h, 7d ago, or a time such as 2026-03-02T10:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -56,6 +58,9 @@ pub(super) async fn run(command: Verify, config: &Config, json: bool) -> anyhow:
         let read = || format!("the anchor {}", path.display());
         let text = std::fs::read_to_string(path).with_context(read)?;
         let kept: super::anchor::Anchors = serde_json::from_str(&text).with_context(read)?;
+        if let Some(other) = kept.anchors.iter().find(|link| !is_known(&link.chain)) {
+            bail!("{}: there is no chain `{}`", path.display(), other.chain);
+        }
         anchors.extend(kept.anchors);
     }
     let scope =
@@ -223,11 +228,14 @@ fn show_findings(report: &Report) {
         print::line(format!("  in all: {}", summary(report)));
     }
     print::line("");
-    if report.verified {
-        print::line(styled(print::GOOD, "VERIFIED"));
-    } else {
-        print::line(format!("{}: {}", styled(print::BAD, "NOT VERIFIED"), summary(report)));
-    }
+    print::line(match report.verdict {
+        Verdict::Verified => styled(print::GOOD, "VERIFIED"),
+        Verdict::Failed => format!("{}: {}", styled(print::BAD, "NOT VERIFIED"), summary(report)),
+        Verdict::Nothing => format!(
+            "{}: no row of this span is sealed (setting chain.interval), or there is none",
+            styled(print::WARN, "NOTHING TO VERIFY")
+        ),
+    });
 }
 
 fn summary(report: &Report) -> String {
@@ -282,4 +290,8 @@ pub(super) fn describe(link: &Link) -> String {
         link.digest,
         at(link.sealed_at)
     )
+}
+
+fn is_known(chain: &str) -> bool {
+    Chained::ALL.iter().any(|known| known.label() == chain)
 }

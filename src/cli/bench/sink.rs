@@ -30,7 +30,7 @@ const PUBLISHED_AT_ONCE: u64 = 1_000;
 /// How fast the sink fills ClickHouse, beside the engine's own ingest of the same rows
 ///
 /// Publishes decisions to a stream of its own, lets the sink of this program carry them to a database
-/// of its own, and then gives the engine the very same rows as one file: in its own format (Native),
+/// of its own, and then gives the engine the very same rows as files: in its own format (Native),
 /// the fastest it can read, and as lines of JSON. At last it publishes more, as fast as the stream
 /// takes them, while the sink carries them. Streams and databases are removed at the end, also after
 /// an error or Ctrl-C; their names begin with `bench-` and `bench_`.

@@ -28,6 +28,9 @@ const SELDOM: Duration = Duration::from_millis(100);
 const OFTEN: Duration = Duration::from_millis(25);
 /// How long the sink may store nothing before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Rows of one file, and so of one insert: the embedded service takes bodies of 1 GiB at most.
+const ROWS_PER_FILE: u64 = 250_000;
+
 /// How long the engine may take for a file.
 const FILE_LIMIT: Duration = Duration::from_secs(1_800);
 
@@ -197,9 +200,13 @@ impl Bench {
     async fn export(&self, store: &Store) -> anyhow::Result<()> {
         tokio::fs::create_dir_all(&self.folder).await?;
         for format in [RowFormat::Native, RowFormat::JsonLines] {
-            let path = self.file(format);
-            if !tokio::fs::try_exists(&path).await? {
-                let export = store.export_decisions(format, &path, FILE_LIMIT);
+            for (part, path) in self.files(format).into_iter().enumerate() {
+                if tokio::fs::try_exists(&path).await? {
+                    continue;
+                }
+                let first = u64::try_from(part)?.saturating_mul(ROWS_PER_FILE).saturating_add(1);
+                let rows = first..first.saturating_add(ROWS_PER_FILE);
+                let export = store.export_decisions(format, &path, rows, FILE_LIMIT);
                 match self.stop.run_until_cancelled(export).await {
                     Some(exported) => exported?,
                     None => return Ok(()),
@@ -209,23 +216,29 @@ impl Bench {
         Ok(())
     }
 
-    /// The engine's own: one file, one insert, into an empty table of the same kind.
+    /// The engine's own: files, an insert each, into an empty table of the same kind.
     async fn ingest(&mut self, database: &str, format: RowFormat) -> anyhow::Result<Ingest> {
-        let path = self.file(format);
+        let paths = self.files(format);
         let mut settings = self.config.clickhouse.clone();
         settings.database = format!("{database}_file");
         let store = Store::connect(&settings);
         self.made.push(store.clone());
         migrate(&store).await?;
         let start = Instant::now();
-        store.ingest_decisions(format, &path, FILE_LIMIT).await?;
+        for path in &paths {
+            store.ingest_decisions(format, path, FILE_LIMIT).await?;
+        }
         let seconds = start.elapsed().as_secs_f64();
         let tally = store.tally_decisions().await?;
         self.drop_last().await?;
+        let mut file_bytes = 0_u64;
+        for path in &paths {
+            file_bytes = file_bytes.saturating_add(tokio::fs::metadata(path).await?.len());
+        }
         Ok(Ingest {
             rows: tally.rows,
             unique_ids: tally.unique_ids,
-            file_bytes: tokio::fs::metadata(&path).await?.len(),
+            file_bytes,
             seconds,
             rate: per_second(self.rows, seconds),
         })
@@ -240,11 +253,14 @@ impl Bench {
         Ok(())
     }
 
-    fn file(&self, format: RowFormat) -> PathBuf {
-        self.folder.join(match format {
-            RowFormat::Native => "rows.native",
-            RowFormat::JsonLines => "rows.jsonl",
-        })
+    /// The files of a format, in order.
+    fn files(&self, format: RowFormat) -> Vec<PathBuf> {
+        let ending = match format {
+            RowFormat::Native => "native",
+            RowFormat::JsonLines => "jsonl",
+        };
+        let parts = self.rows.div_ceil(ROWS_PER_FILE).max(1);
+        (0..parts).map(|part| self.folder.join(format!("rows-{part}.{ending}"))).collect()
     }
 }
 

@@ -37,12 +37,13 @@ use self::seal::{Sealable, Sealer};
 use self::told::Told;
 use super::RoleContext;
 use super::in_flight::InFlight;
+use super::retained;
 use crate::bus::consumer::{Consumer, ConsumerSettings};
 use crate::bus::deadletter::DeadLetters;
 use crate::bus::{self, BusError, Connection, Heads, Subjects};
 use crate::config::Config;
 use crate::runtime::metrics;
-use crate::store::chain::{Chained, KeyError, Signer};
+use crate::store::chain::{Chained, KeyError, Signer, Trusted};
 use crate::store::{
     CheckpointRow, DecisionRow, EnforcementRow, NotificationRow, RuleRow, Store, StoreError, Table,
     ViolationRow,
@@ -111,6 +112,7 @@ pub async fn run_observed(
     let config = Arc::clone(&context.config);
     let store = Store::connect(&config.clickhouse);
     let signer = Signer::of(&config.chain)?;
+    let trusted = Trusted::of(&config.chain)?;
     let connection = {
         let health = context.health.part("nats-sink");
         let (retry, stop) = (context.retry(), &context.stop);
@@ -135,7 +137,7 @@ pub async fn run_observed(
         config.stream.name.clone(),
     )));
     let mut lines = JoinSet::new();
-    let parts = Parts { context: context.clone(), connection, store, signer, observer };
+    let parts = Parts { context: context.clone(), connection, store, signer, trusted, observer };
     lines.spawn(parts.clone().line::<DecisionRow>());
     lines.spawn(parts.clone().line::<ViolationRow>());
     lines.spawn(parts.clone().line::<NotificationRow>());
@@ -193,13 +195,14 @@ struct Parts {
     connection: Connection,
     store: Store,
     signer: Option<Signer>,
+    trusted: Trusted,
     observer: Arc<dyn Observer>,
 }
 
 impl Parts {
     /// Carries the events of one table.
     async fn line<R: Line>(self) -> Result<(), SinkError> {
-        let Self { context, connection, store, signer, observer } = self;
+        let Self { context, connection, store, signer, trusted, observer } = self;
         let config = Arc::clone(&context.config);
         let label = R::TABLE.label();
         let part = |what: &str| context.health.part(format!("{what}-{label}"));
@@ -215,7 +218,8 @@ impl Parts {
         let (batches, collected) = mpsc::channel(1);
         let (settled, seen_settled) = watch::channel(None);
         let (sealable, seen_sealable) = watch::channel(None);
-        let sealing = Sealing { context: &context, connection: &connection, store: &store, signer };
+        let sealing =
+            Sealing { context: &context, connection: &connection, store: &store, signer, trusted };
         let sealer = sealing.of(R::TABLE, seen_sealable);
 
         let clerk = Clerk {
@@ -277,18 +281,23 @@ struct Sealing<'a> {
     connection: &'a Connection,
     store: &'a Store,
     signer: Option<Signer>,
+    trusted: Trusted,
 }
 
 impl Sealing<'_> {
     /// The sealer of a table; none where it has no chain.
     fn of(self, table: Table, settled: watch::Receiver<Option<Sealable>>) -> Option<Sealer> {
         let config = &self.context.config;
+        let chained = Chained::of(table)?;
         Some(Sealer {
-            chained: Chained::of(table)?,
+            chained,
             store: self.store.clone(),
             heads: Heads::open(self.connection, config),
             signer: self.signer,
+            trusted: self.trusted,
+            patience: config.nats.request_timeout,
             interval: config.chain.interval,
+            keep: retained::keeps(&config.retention, chained),
             rows: u64::try_from(config.chain.rows.max(1)).unwrap_or(u64::MAX),
             settled,
             health: self.context.health.part(format!("chain-{}", table.label())),

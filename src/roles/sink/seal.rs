@@ -7,14 +7,16 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{BusError, Heads, PutError};
+use crate::roles::retained;
 use crate::runtime::health::Reporter;
 use crate::runtime::metrics;
-use crate::store::chain::{Chained, Index, Link, Range, Signer};
+use crate::store::chain::{Chained, Index, Link, Range, Signed, Signer, Trusted};
 use crate::store::{Store, StoreError, StreamPosition};
 
 /// Seals the rows of one table.
@@ -23,7 +25,13 @@ pub(super) struct Sealer {
     pub(super) store: Store,
     pub(super) heads: Heads,
     pub(super) signer: Option<Signer>,
+    /// The keys whose links are believed.
+    pub(super) trusted: Trusted,
     pub(super) interval: Duration,
+    /// How long rows are kept.
+    pub(super) keep: Duration,
+    /// How long NATS is waited for.
+    pub(super) patience: Duration,
     /// Rows of one link.
     pub(super) rows: u64,
     pub(super) settled: watch::Receiver<Option<Sealable>>,
@@ -48,8 +56,35 @@ pub(super) struct Memory {
     stored: String,
     /// The newest link at the look before.
     seen: String,
+    /// The link of the greatest number that was ever seen in the bucket, or made: the chain never ends
+    /// before it.
+    highest: Option<Reached>,
+    /// Whether the bucket's earlier values were looked at for it.
+    looked_back: bool,
+    /// Whether the bucket knows how long rows are kept.
+    retention_noted: bool,
     /// What a person should know, for as long as this process lives.
     grievance: Option<String>,
+}
+
+/// How far a chain has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reached {
+    number: u64,
+    digest: String,
+    epoch: DateTime<Utc>,
+    last: u64,
+}
+
+impl Reached {
+    fn of(link: &Link) -> Self {
+        Self {
+            number: link.number,
+            digest: link.digest.clone(),
+            epoch: link.epoch,
+            last: link.last_sequence,
+        }
+    }
 }
 
 /// Why nothing could be sealed now.
@@ -64,6 +99,29 @@ enum SealError {
     Overtaken,
     #[error("the newest link in the bucket of chains can't be read: {0}")]
     Unreadable(String),
+    /// What was sealed may have been altered since: sealing it again would cover that up.
+    #[error(
+        "the chain had come to link {had} and was taken back{to}: run `sluicegate audit verify`; if NATS \
+         and ClickHouse were both restored from a backup, purge the chain's key in the bucket \
+         (chain.bucket) and start the sinks anew"
+    )]
+    TakenBack { had: u64, to: String },
+    /// The bucket is lost, and the end of the chain in ClickHouse is none of ours.
+    #[error(
+        "the bucket of chains lost the newest link, and no sink wrote link {0}, the newest in ClickHouse: \
+         run `sluicegate audit verify`"
+    )]
+    Foreign(u64),
+}
+
+impl From<PutError> for SealError {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Conflict => Self::Overtaken,
+            PutError::Bus(error) => Self::Bus(error),
+            PutError::Refused(reason) => Self::Unreadable(reason),
+        }
+    }
 }
 
 /// The newest link and what the next one must be written on top of.
@@ -102,7 +160,11 @@ impl Sealer {
 
     /// Seals everything up to here.
     async fn seal(&mut self, Sealable { at: settled, reads }: Sealable) -> Result<(), SealError> {
-        let mut newest = self.newest().await?;
+        self.show_lag(self.expected(settled));
+        self.look_back().await?;
+        let mut newest = self.newest(settled).await?;
+        self.never_back(newest.link.as_ref())?;
+        self.note_retention().await?;
         // Whoever stands by, or doesn't know yet that he reads, leaves it to the one who does, as long as
         // that one does it.
         let digest = newest.link.as_ref().map(|link| link.digest.clone()).unwrap_or_default();
@@ -125,9 +187,65 @@ impl Sealer {
         Ok(())
     }
 
+    /// What isn't sealed yet as far as this process knows, for as long as it can't look.
+    fn expected(&self, settled: StreamPosition) -> Range {
+        let reached = self.memory.highest.as_ref().filter(|at| at.epoch == settled.epoch);
+        let first = reached.map_or(0, |at| at.last).saturating_add(1);
+        Range { epoch: settled.epoch, first, last: settled.sequence }
+    }
+
+    /// Looks once at the values that the bucket had before: the newest should be the greatest.
+    async fn look_back(&mut self) -> Result<(), SealError> {
+        if self.memory.looked_back {
+            return Ok(());
+        }
+        for value in self.heads.history(self.chained.label(), self.patience).await? {
+            if let Ok(link) = serde_json::from_slice::<Link>(&value) {
+                self.reached(&link);
+            }
+        }
+        self.memory.looked_back = true;
+        Ok(())
+    }
+
+    /// Verification must know under which settings rows were dropped.
+    async fn note_retention(&mut self) -> Result<(), SealError> {
+        if !self.memory.retention_noted {
+            retained::note(&self.heads, self.chained, self.keep).await?;
+            self.memory.retention_noted = true;
+        }
+        Ok(())
+    }
+
+    fn reached(&mut self, link: &Link) {
+        if self.memory.highest.as_ref().is_none_or(|highest| highest.number < link.number) {
+            self.memory.highest = Some(Reached::of(link));
+        }
+    }
+
+    /// A chain only grows. Whoever takes it back wants rows that he altered to be sealed again.
+    fn never_back(&mut self, newest: Option<&Link>) -> Result<(), SealError> {
+        if let Some(highest) = &self.memory.highest {
+            let same = newest.is_some_and(|link| link.digest == highest.digest);
+            if !same && newest.is_none_or(|link| link.number <= highest.number) {
+                let to =
+                    newest.map_or_else(String::new, |link| format!(" to link {}", link.number));
+                return Err(SealError::TakenBack { had: highest.number, to });
+            }
+        }
+        if let Some(link) = newest {
+            self.reached(link);
+        }
+        Ok(())
+    }
+
     /// The newest link, which is in the bucket and in ClickHouse afterwards.
-    async fn newest(&mut self) -> Result<Newest, SealError> {
+    async fn newest(&mut self, settled: StreamPosition) -> Result<Newest, SealError> {
         let head = self.heads.newest(self.chained.label()).await?;
+        if head.revision == 0 {
+            // Somebody may have deleted the bucket.
+            self.heads.make().await?;
+        }
         let link = match &head.value {
             Some(value) => Some(
                 serde_json::from_slice::<Link>(value)
@@ -144,6 +262,9 @@ impl Sealer {
         match (link, stored) {
             (None, None) => Ok(Newest { link: None, revision: head.revision }),
             (None, Some(stored)) => {
+                if !self.is_ours(&stored).await? {
+                    return Err(SealError::Foreign(stored.number));
+                }
                 self.complain(format!(
                     "the bucket of chains lost the newest link: the chain goes on from link {} in \
                      ClickHouse; compare it with an anchor (`sluicegate audit verify --anchor`)",
@@ -157,7 +278,7 @@ impl Sealer {
                     self.restore(&link).await?;
                 }
                 match ahead {
-                    Some(ahead) => self.catch_up(link, ahead, head.revision).await,
+                    Some(ahead) => self.catch_up(link, ahead, head.revision, settled).await,
                     None => {
                         self.memory.stored.clone_from(&link.digest);
                         Ok(Newest { link: Some(link), revision: head.revision })
@@ -198,11 +319,13 @@ impl Sealer {
         mut link: Link,
         ahead: Link,
         revision: u64,
+        settled: StreamPosition,
     ) -> Result<Newest, SealError> {
         let first = link.number.saturating_add(1);
         let before = link.number;
         for next in self.store.links(self.chained, first).await? {
-            if next.number > ahead.number || !self.could_be_ours(&link, &next).await? {
+            let goes_on = next.number <= ahead.number && could_follow(&link, &next, settled);
+            if !goes_on || !self.is_ours(&next).await? {
                 break;
             }
             link = next;
@@ -221,19 +344,24 @@ impl Sealer {
         self.adopt(link, revision).await
     }
 
-    /// A link of ours follows the one before, is signed by us, and covers the rows that there are.
-    async fn could_be_ours(&self, before: &Link, link: &Link) -> Result<bool, StoreError> {
-        let signed = self
-            .signer
-            .as_ref()
-            .is_none_or(|signer| signer.sign(&link.calculated()) == link.signature);
-        if !link.is_whole() || !link.follows(before) || !signed {
+    /// A link of ours is signed by a key that is believed, and covers the rows that there are.
+    async fn is_ours(&self, link: &Link) -> Result<bool, StoreError> {
+        let signed = match self.trusted.check(&link.calculated(), &link.signature) {
+            Signed::Yes | Signed::Unsigned | Signed::Unknown => true,
+            Signed::Missing | Signed::Wrong => {
+                let ours = self.signer.as_ref().map(|signer| signer.sign(&link.calculated()));
+                ours.is_some_and(|ours| ours == link.signature)
+            }
+        };
+        if !link.is_whole() || !signed {
             return Ok(false);
         }
         Ok(link.covers(&self.store.sealed_rows(self.chained, link.range()).await?))
     }
 
     async fn adopt(&mut self, link: Link, revision: u64) -> Result<Newest, SealError> {
+        // Before it is written: the next process only knows what the bucket says.
+        self.never_back(Some(&link))?;
         let revision = self.put(&link, revision).await?;
         self.memory.stored.clone_from(&link.digest);
         Ok(Newest { link: Some(link), revision })
@@ -284,6 +412,7 @@ impl Sealer {
         // Should this fail, the next look finds the link in the bucket and stores it.
         self.store.insert_link(&link, &Index::new(&rows)).await?;
         self.memory.stored.clone_from(&link.digest);
+        self.reached(&link);
         metrics::chain_links(self.chained.label()).increment(1);
         metrics::chain_rows(self.chained.label()).increment(link.rows);
         tracing::debug!(chain = link.chain, number = link.number, rows = link.rows, "sealed");
@@ -293,11 +422,7 @@ impl Sealer {
     async fn put(&self, link: &Link, revision: u64) -> Result<u64, SealError> {
         let value =
             serde_json::to_vec(link).map_err(|error| SealError::Unreadable(error.to_string()))?;
-        self.heads.put(self.chained.label(), value, revision).await.map_err(|error| match error {
-            PutError::Conflict => SealError::Overtaken,
-            PutError::Bus(error) => SealError::Bus(error),
-            PutError::Refused(reason) => SealError::Unreadable(reason),
-        })
+        Ok(self.heads.put(self.chained.label(), value, revision).await?)
     }
 
     fn complain(&mut self, grievance: String) {
@@ -310,4 +435,12 @@ impl Sealer {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::chain_lag(self.chained.label()).set(lag as f64);
     }
+}
+
+/// Whether a link can be the one after another, from what is settled.
+fn could_follow(before: &Link, link: &Link, settled: StreamPosition) -> bool {
+    let goes_on =
+        link.epoch != before.epoch || link.first_sequence == before.last_sequence.saturating_add(1);
+    let is_settled = link.epoch != settled.epoch || link.last_sequence <= settled.sequence;
+    link.follows(before) && goes_on && is_settled && link.first_sequence <= link.last_sequence
 }

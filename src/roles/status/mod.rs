@@ -82,7 +82,7 @@ pub async fn status(config: &Config, connection: &Connection) -> Result<Status, 
         workers(config, connection, timeout),
         of_clickhouse(config, &store),
     );
-    let (nats, workers) = (nats?, workers);
+    let (nats, workers) = (nats?, workers?);
     let at = Utc::now();
     let attention = attention::find(config, &nats, &workers, &clickhouse, at);
     Ok(Status { at, nats, workers, clickhouse, attention })
@@ -121,18 +121,16 @@ fn expected_bytes(stream: &StreamOverview) -> Option<u64> {
 }
 
 /// The workers on the roll. A roll that isn't there has nobody on it.
-async fn workers(config: &Config, connection: &Connection, timeout: Duration) -> Vec<WorkerStatus> {
-    let words = match Roll::open(connection, config).all(timeout).await {
-        Ok(words) => words,
-        Err(error) => {
-            tracing::debug!(%error, "the roll of workers can't be read");
-            Vec::new()
-        }
-    };
+async fn workers(
+    config: &Config,
+    connection: &Connection,
+    timeout: Duration,
+) -> Result<Vec<WorkerStatus>, BusError> {
+    let words = Roll::open(connection, config).all(timeout).await?;
     let mut workers: Vec<WorkerStatus> =
         words.iter().filter_map(|word| serde_json::from_slice(word).ok()).collect();
     workers.sort_by(|a, b| a.name.cmp(&b.name));
-    workers
+    Ok(workers)
 }
 
 async fn of_clickhouse(config: &Config, store: &Store) -> ClickHouseStatus {

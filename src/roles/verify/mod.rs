@@ -3,21 +3,29 @@
 
 mod chain;
 mod compare;
+mod ends;
 mod numbers;
 mod report;
 mod stream;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 pub use report::{
-    ChainReport, Finding, Findings, Kind, Report, Signatures, StreamReport, TableReport,
+    ChainReport, Finding, Findings, Kind, Report, Signatures, StreamReport, TableReport, Verdict,
     WorkersReport,
 };
 
-use crate::bus::{BusError, Connection};
+use super::retained::{self, Retained};
+use crate::bus::{BusError, Connection, Heads};
 use crate::config::Config;
 use crate::store::chain::{Chained, KeyError, Link, Trusted};
 use crate::store::{Store, StoreError};
+
+/// What waits longer than this to be stored or sealed is a finding, at the least.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why nothing could be verified.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +100,8 @@ struct Job<'a> {
     config: &'a Config,
     scope: &'a Scope,
     trusted: &'a Trusted,
+    /// What the bucket knows of earlier retention.
+    retained: &'a BTreeMap<Chained, Retained>,
     now: DateTime<Utc>,
     on_step: OnStep<'a>,
 }
@@ -99,15 +109,21 @@ struct Job<'a> {
 impl Job<'_> {
     /// Rows of this table made before may be gone.
     fn retained_since(&self, chained: Chained) -> DateTime<Utc> {
-        let keep = match chained {
-            Chained::Decisions => self.config.retention.decisions,
-            Chained::Violations => self.config.retention.violations,
-        };
-        if keep.is_zero() {
-            return DateTime::UNIX_EPOCH;
-        }
-        let keep = chrono::TimeDelta::from_std(keep).unwrap_or(chrono::TimeDelta::MAX);
-        self.now.checked_sub_signed(keep).unwrap_or(DateTime::UNIX_EPOCH)
+        let noted = self.retained.get(&chained).and_then(|noted| noted.gone_before(self.now));
+        self.configured_since(chained).max(noted).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    /// The same, if the configuration had never been another.
+    fn configured_since(&self, chained: Chained) -> Option<DateTime<Utc>> {
+        retained::gone_before(retained::keeps(&self.config.retention, chained), self.now)
+    }
+
+    /// Whether what waits since then should be done long since. A sink that was just started, or is in the
+    /// middle of a backlog, is given time.
+    fn is_overdue(&self, since: DateTime<Utc>) -> bool {
+        let patience = self.config.chain.interval.saturating_mul(20).max(PATIENCE);
+        let patience = chrono::TimeDelta::from_std(patience).unwrap_or(chrono::TimeDelta::MAX);
+        self.now.signed_duration_since(since) > patience
     }
 
     /// The earliest row that is asked for.
@@ -129,8 +145,11 @@ pub async fn verify(
     on_step: OnStep<'_>,
 ) -> Result<Report, VerifyError> {
     let trusted = Trusted::of(&config.chain)?;
-    let job = Job { connection, store, config, scope, trusted: &trusted, now: Utc::now(), on_step };
+    let retained = retained(connection, config).await?;
+    let (trusted, retained) = (&trusted, &retained);
+    let job = Job { connection, store, config, scope, trusted, retained, now: Utc::now(), on_step };
     let mut report = Report {
+        verdict: Verdict::Failed,
         verified: false,
         checked_at: job.now,
         since: scope.since,
@@ -151,6 +170,37 @@ pub async fn verify(
     let dead = stream::dead_letters(&job).await?;
     stream::verify(&job, &standing, &dead, &mut report).await?;
     numbers::verify(&job, &standing, &dead, &mut report).await?;
-    report.verified = report.findings.verified();
+    earlier_retention(&job, &mut report);
+    report.verdict = report.judge();
+    report.verified = report.verdict == Verdict::Verified;
     Ok(report)
+}
+
+async fn retained(
+    connection: &Connection,
+    config: &Config,
+) -> Result<BTreeMap<Chained, Retained>, BusError> {
+    let heads = Heads::open(connection, config);
+    let mut all = BTreeMap::new();
+    for chained in Chained::ALL {
+        if let Some(noted) = retained::noted(&heads, chained).await? {
+            all.insert(chained, noted);
+        }
+    }
+    Ok(all)
+}
+
+/// What excuses rows that are gone must be seen.
+fn earlier_retention(job: &Job<'_>, report: &mut Report) {
+    for (chain, chained) in report.chains.iter().zip(Chained::ALL) {
+        let since = job.retained_since(chained);
+        if chain.rows_expired > 0 && job.configured_since(chained) < Some(since) {
+            report.notes.push(format!(
+                "rows of {} from before {} count as expired: the bucket of chains says that they were \
+                 kept for a shorter time than the configuration says now",
+                chain.chain,
+                since.format("%Y-%m-%d %H:%M:%SZ")
+            ));
+        }
+    }
 }

@@ -47,6 +47,16 @@ pub enum Kind {
     DuplicateId,
     /// Several rows have one place of the stream.
     SharedSequence,
+    /// There is no stream to compare rows with.
+    StreamMissing,
+    /// The stream holds events that nobody reads.
+    NoConsumer,
+    /// Events that should have been stored long since are not.
+    Overdue,
+    /// Rows that should have been sealed long since are not.
+    Unsealed,
+    /// The bucket of chains once had a later link than it has now.
+    RolledBack,
     /// A number that a worker gave to an event has no row.
     NumberMissing,
     /// A number that a worker gave once has several rows.
@@ -300,10 +310,24 @@ pub struct WorkersReport {
     pub largest_displacement: u64,
 }
 
+/// What comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything that was looked at is as it should be.
+    Verified,
+    /// Something isn't.
+    Failed,
+    /// There is no row in the span, or none that is sealed yet.
+    Nothing,
+}
+
 /// The certificate.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whether everything that was looked at is as it should be.
+    /// What comes of it.
+    pub verdict: Verdict,
+    /// Whether the verdict is that everything is as it should be.
     pub verified: bool,
     /// When it was looked at.
     pub checked_at: DateTime<Utc>,
@@ -323,4 +347,18 @@ pub struct Report {
     pub findings: Findings,
     /// What was not looked at, and why.
     pub notes: Vec<String>,
+}
+
+impl Report {
+    /// The verdict over what was found, and over how much there was to look at.
+    pub(super) fn judge(&self) -> Verdict {
+        let sealed = self.chains.iter().any(|chain| chain.rows_sealed > 0);
+        if !self.findings.verified() {
+            Verdict::Failed
+        } else if sealed {
+            Verdict::Verified
+        } else {
+            Verdict::Nothing
+        }
+    }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::report::{Finding, Findings, Kind, Report, TableReport};
 use super::{Job, Step, VerifyError};
+use crate::bus::letters::{EVENT_ID, REPLAYED};
 use crate::bus::reading::{Held, Kept, Replay};
 use crate::bus::{Subjects, deadletter};
 use crate::contract::event::Number;
@@ -31,6 +32,8 @@ pub(super) struct Standing {
     pub(super) held: Held,
     /// Up to where each table has everything.
     pub(super) settled: BTreeMap<Chained, u64>,
+    /// Consumers that should read it and aren't there.
+    unread: BTreeMap<Chained, String>,
 }
 
 /// What was put aside.
@@ -44,8 +47,12 @@ pub(super) struct DeadLetters {
 
 /// Asks how the stream stands.
 pub(super) async fn standing(job: &Job<'_>) -> Result<Standing, VerifyError> {
-    let mut standing =
-        Standing { epoch: None, held: Held { first: 0, last: 0 }, settled: BTreeMap::new() };
+    let mut standing = Standing {
+        epoch: None,
+        held: Held { first: 0, last: 0 },
+        settled: BTreeMap::new(),
+        unread: BTreeMap::new(),
+    };
     let Some(mut stream) = Replay::open(job.connection, &job.config.stream.name).await? else {
         return Ok(standing);
     };
@@ -53,8 +60,11 @@ pub(super) async fn standing(job: &Job<'_>) -> Result<Standing, VerifyError> {
     standing.held = stream.held().await?;
     for chained in Chained::ALL {
         let consumer = format!("{}-{}", job.config.sink.consumer, chained.label());
-        let settled = stream.settled(&consumer).await?.unwrap_or(0);
-        standing.settled.insert(chained, settled);
+        let settled = stream.settled(&consumer).await?;
+        standing.settled.insert(chained, settled.unwrap_or(0));
+        if settled.is_none() {
+            standing.unread.insert(chained, consumer);
+        }
     }
     Ok(standing)
 }
@@ -90,6 +100,7 @@ pub(super) async fn dead_letters(job: &Job<'_>) -> Result<DeadLetters, VerifyErr
 /// An event of the stream.
 struct Event {
     sequence: u64,
+    /// Also where it was given back after it had been put aside.
     id: Option<Uuid>,
     /// What its row should say; none where only headers are read, or nothing can be made of it.
     digest: Option<RowDigest>,
@@ -108,10 +119,11 @@ pub(super) async fn verify(
     let (Some(epoch), Some(mut stream)) =
         (standing.epoch, Replay::open(job.connection, &job.config.stream.name).await?)
     else {
-        report.notes.push(format!(
-            "there is no stream {}: rows were not compared with events",
+        let detail = format!(
+            "there is no stream {} (setting stream.name): rows could not be compared with events",
             job.config.stream.name
-        ));
+        );
+        report.findings.add(Finding::new(Kind::StreamMissing, detail));
         return Ok(());
     };
     let subjects = Subjects::new(&job.config.nats.subject_prefix);
@@ -128,13 +140,16 @@ pub(super) async fn verify(
             epoch,
             dead,
             suspects: Vec::new(),
+            missed: Vec::new(),
+            replayed: BTreeMap::new(),
+            overdue: None,
             findings: &mut report.findings,
             table: TableReport { table: chained.label(), settled, ..TableReport::default() },
         };
         let reading = stream
             .read(vec![subject], standing.held.first, standing.held.last, job.scope.contents)
             .await?;
-        Box::pin(table.run(reading, standing.held, settled)).await?;
+        Box::pin(table.run(reading, standing)).await?;
         let (found, table) = (std::mem::take(&mut table.suspects), table.table);
         suspects.extend(found);
         report.stream.tables.push(table);
@@ -155,6 +170,12 @@ struct Comparing<'a> {
     dead: &'a DeadLetters,
     /// Rows without an event, as long as the stream hasn't just forgotten it.
     suspects: Vec<Finding>,
+    /// Events without a row.
+    missed: Vec<(u64, Option<Uuid>)>,
+    /// Places whose events were put aside and given back since, and the events.
+    replayed: BTreeMap<u64, Option<Uuid>>,
+    /// The oldest event that should be settled long since.
+    overdue: Option<Kept>,
     findings: &'a mut Findings,
     table: TableReport,
 }
@@ -163,14 +184,18 @@ impl Comparing<'_> {
     async fn run(
         &mut self,
         mut reading: crate::bus::reading::Reading,
-        held: Held,
-        settled: u64,
+        standing: &Standing,
     ) -> Result<(), VerifyError> {
+        let (held, settled) = (standing.held, self.table.settled);
         let mut events: Vec<Event> = Vec::new();
         let mut from = held.first.max(1);
         while let Some(kept) = reading.next().await? {
+            self.note_replay(&kept);
             if kept.sequence > settled {
                 self.table.unsettled += 1;
+                if self.overdue.is_none() && self.job.is_overdue(kept.time) {
+                    self.overdue = Some(kept);
+                }
                 continue;
             }
             while kept.sequence >= from.saturating_add(CHUNK) {
@@ -187,6 +212,8 @@ impl Comparing<'_> {
         if from <= settled {
             self.chunk(from, settled, events).await?;
         }
+        self.never_stored();
+        self.never_settled(standing);
         // No event of the stream can be behind its last one. What came since the beginning isn't meant.
         let now = Replay::open(self.job.connection, &self.job.config.stream.name).await?;
         let last = match now {
@@ -206,8 +233,13 @@ impl Comparing<'_> {
         Ok(())
     }
 
+    /// What was given back has another message id than its event.
+    fn event_id(&self, kept: &Kept) -> Option<Uuid> {
+        kept.header(EVENT_ID).or(kept.message_id.as_deref())?.parse().ok()
+    }
+
     fn event(&self, kept: &Kept) -> Event {
-        let id = kept.message_id.as_deref().and_then(|id| id.parse().ok());
+        let id = self.event_id(kept);
         let at = StreamPosition { epoch: self.epoch, sequence: kept.sequence };
         let digest = self.job.scope.contents.then(|| digest(self.chained, &kept.payload, at));
         Event { sequence: kept.sequence, id, digest: digest.flatten() }
@@ -269,12 +301,58 @@ impl Comparing<'_> {
                 self.table.expired += 1;
                 continue;
             }
+            self.missed.push((sequence, id));
+        }
+        Ok(())
+    }
+
+    /// A message that was put aside, and given back, says where it stood.
+    fn note_replay(&mut self, kept: &Kept) {
+        let epoch = kept.header(deadletter::EPOCH).and_then(|text| text.parse().ok());
+        let sequence = kept.header(deadletter::SEQUENCE).and_then(|text| text.parse().ok());
+        if let Some(sequence) = sequence
+            && epoch == Some(self.epoch)
+            && kept.header(REPLAYED).is_some()
+        {
+            self.replayed.insert(sequence, self.event_id(kept));
+        }
+    }
+
+    /// Events that have neither a row nor an excuse: what was given back must have a row where it stands
+    /// now, and is looked at there.
+    fn never_stored(&mut self) {
+        for (sequence, id) in std::mem::take(&mut self.missed) {
+            if self.replayed.get(&sequence).is_some_and(|of| id.is_none() || *of == id) {
+                self.table.resent += 1;
+                continue;
+            }
             let detail = "the stream holds the event, and there is no row of it";
             let mut finding = Finding::new(Kind::Missing, detail).at(sequence);
             finding.id = id;
             self.find(finding);
         }
-        Ok(())
+    }
+
+    /// What nobody stores can't be called verified.
+    fn never_settled(&mut self, standing: &Standing) {
+        let waiting = self.table.unsettled;
+        if let Some(consumer) = standing.unread.get(&self.chained)
+            && waiting > 0
+        {
+            let detail = format!(
+                "nobody stores the {waiting} events of this table: the stream has no consumer {consumer} \
+                 (settings sink.consumer and stream.name; does a sink run?)"
+            );
+            self.find(Finding::new(Kind::NoConsumer, detail));
+        } else if let Some(oldest) = self.overdue.take() {
+            let detail = format!(
+                "{waiting} events wait to be stored, the oldest since {}: the sink is behind, or down",
+                oldest.time.format("%Y-%m-%d %H:%M:%SZ")
+            );
+            let mut finding = Finding::new(Kind::Overdue, detail).at(oldest.sequence);
+            finding.id = self.event_id(&oldest);
+            self.find(finding);
+        }
     }
 
     /// Whether the row of an event may be gone, by the time in its id.

@@ -10,8 +10,8 @@ use super::link::{Index, Link};
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 
-/// Links that are read at once.
-const PAGE: u64 = 5_000;
+/// Links that [`Store::links`] gives at once, at most.
+pub const LINKS_PER_PAGE: usize = 5_000;
 
 /// A link as the table holds it.
 #[derive(Row, Serialize)]
@@ -119,7 +119,7 @@ impl Store {
     /// When ClickHouse fails.
     pub async fn links(&self, chained: Chained, from: u64) -> Result<Vec<Link>, StoreError> {
         let of = "chain = {chain:String} AND number >= {from:UInt64}";
-        let sql = select(of, "number, sealed_at, digest", PAGE);
+        let sql = select(of, "number, sealed_at, digest", LINKS_PER_PAGE as u64);
         let query = self.read(&sql).param("chain", chained.label()).param("from", from);
         self.within_query_timeout("reading the chain", query.fetch_all::<Link>()).await
     }

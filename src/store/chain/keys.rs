@@ -1,5 +1,6 @@
 //! Keys: who may seal, and whose seals are believed.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
@@ -65,6 +66,12 @@ impl Signer {
     fn read(path: &Path) -> Result<Self, KeyError> {
         let file = |reason: String| KeyError::File { path: path.to_owned(), reason };
         let pem = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
+        let mode = std::fs::metadata(path).map_err(|error| file(error.to_string()))?.mode();
+        if mode & 0o007 != 0 {
+            let reason = "everybody on this machine may read or change it: chmod o= on it, or make \
+                          another one if somebody may have seen it";
+            return Err(file(reason.to_owned()));
+        }
         let key = SigningKey::from_pkcs8_pem(&pem).map_err(|error| {
             file(format!(
                 "no ed25519 private key in PKCS#8 and PEM: {error}; \
@@ -84,8 +91,7 @@ impl Signer {
         Ok(Self(SigningKey::from_bytes(&seed)))
     }
 
-    /// The private key in PKCS#8 and PEM, as `openssl genpkey -algorithm ed25519` writes it. Clears
-    /// itself from memory.
+    /// The private key in PKCS#8 and PEM, as `openssl genpkey -algorithm ed25519` writes it.
     ///
     /// # Errors
     /// Never, as far as is known.

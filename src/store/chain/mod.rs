@@ -10,6 +10,7 @@ mod numbers;
 mod places;
 mod rows;
 
+pub use batches::LINKS_PER_PAGE;
 pub use digest::{Chained, Digested, RowDigest};
 pub use keys::{KeyError, Signed, Signer, Trusted};
 pub use link::{Index, Link, Range, SealedRow};

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::digest::Chained;
 use super::link::Range;
+use super::rows::IN_RANGE;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 
@@ -82,6 +83,50 @@ impl Store {
             .param("last", range.last)
             .fetch_all::<Place>();
         self.within_query_timeout("looking for rows", query).await
+    }
+
+    /// The rows of a range that are of a span of time (from, before); `limit` at most.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn places_within(
+        &self,
+        chained: Chained,
+        range: Range,
+        (since, until): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        limit: u64,
+    ) -> Result<Vec<Place>, StoreError> {
+        let sql = format!(
+            "SELECT DISTINCT id, stream_epoch AS epoch, stream_sequence AS sequence FROM {} \
+             WHERE {IN_RANGE} AND toUnixTimestamp64Micro(timestamp) >= {{since:Int64}} \
+             AND toUnixTimestamp64Micro(timestamp) < {{until:Int64}} \
+             ORDER BY sequence, id LIMIT {limit}",
+            chained.table().name()
+        );
+        let query = self
+            .in_range(&sql, range)
+            .param("since", since.map_or(i64::MIN, |since| since.timestamp_micros()))
+            .param("until", until.map_or(i64::MAX, |until| until.timestamp_micros()))
+            .fetch_all::<Place>();
+        self.within_query_timeout("looking for rows", query).await
+    }
+
+    /// When the oldest row of a range was stored; none where there are none.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn stored_since(
+        &self,
+        chained: Chained,
+        range: Range,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = format!(
+            "SELECT toUnixTimestamp64Micro(min(inserted_at)) FROM {} WHERE {IN_RANGE}",
+            chained.table().name()
+        );
+        let query = self.in_range(&sql, range).fetch_one::<i64>();
+        let micros = self.within_query_timeout("looking for rows to seal", query).await?;
+        Ok(DateTime::from_timestamp_micros(micros).filter(|_| micros > 0))
     }
 
     /// Ids that several rows of a span have: copies of one row are one. The first `limit` of them.

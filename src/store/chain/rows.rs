@@ -35,7 +35,7 @@ pub struct RowsFrom {
     pub rows: u64,
 }
 
-const IN_RANGE: &str = "stream_epoch = fromUnixTimestamp64Micro({epoch:Int64}, 'UTC') \
+pub(super) const IN_RANGE: &str = "stream_epoch = fromUnixTimestamp64Micro({epoch:Int64}, 'UTC') \
                         AND stream_sequence BETWEEN {first:UInt64} AND {last:UInt64}";
 
 impl Store {
@@ -48,10 +48,23 @@ impl Store {
         chained: Chained,
         range: Range,
     ) -> Result<Vec<SealedRow>, StoreError> {
+        self.some_sealed_rows(chained, range, u64::MAX).await
+    }
+
+    /// As [`Self::sealed_rows`], `limit` of them at most.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn some_sealed_rows(
+        &self,
+        chained: Chained,
+        range: Range,
+        limit: u64,
+    ) -> Result<Vec<SealedRow>, StoreError> {
         let sql = format!(
             "SELECT DISTINCT stream_sequence AS sequence, id, \
                     toUnixTimestamp64Micro(timestamp) AS timestamp_micros, {} AS row_digest \
-             FROM {} WHERE {IN_RANGE} ORDER BY sequence, id, row_digest",
+             FROM {} WHERE {IN_RANGE} ORDER BY sequence, id, row_digest LIMIT {limit}",
             chained.sql(),
             chained.table().name()
         );
@@ -102,7 +115,7 @@ impl Store {
         self.within_query_timeout("looking for streams", query).await
     }
 
-    fn in_range(&self, sql: &str, range: Range) -> clickhouse::query::Query {
+    pub(super) fn in_range(&self, sql: &str, range: Range) -> clickhouse::query::Query {
         self.read(sql)
             .param("epoch", range.epoch.timestamp_micros())
             .param("first", range.first)

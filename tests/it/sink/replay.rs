@@ -1,13 +1,18 @@
 //! Dead letters are found, shown, and replayed once their cause is mended: each event is one row.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluicegate::config::Config;
 use sluicegate::domain::Verdict;
+use sluicegate::roles::verify::{Finding, Scope, verify};
+use sluicegate::store::Store;
 use uuid::Uuid;
 
-use super::{Rig, rig};
+use super::{Rig, rig, rig_on};
 use crate::store::{decision, eventually};
+use crate::support::servers::ClickHouse;
 use crate::worker::support::Program;
 use crate::worker::support::program::Said;
 
@@ -37,6 +42,15 @@ impl Rig {
         found
     }
 
+    /// What verification finds, and how many events stand at two places.
+    async fn verified(&self) -> (Vec<Finding>, u64) {
+        let store = Store::connect(&self.config.clickhouse);
+        let scope = Scope { contents: true, ..Scope::default() };
+        let connection = self.connection().await;
+        let report = verify(&connection, &store, &self.config, &scope, &|_| ()).await.unwrap();
+        (report.findings.named, report.stream.tables[0].resent)
+    }
+
     async fn alter(&self, what: &str) {
         let sql = format!("ALTER TABLE policy_decisions {what}");
         self.clickhouse.query_raw(&sql).execute().await.unwrap();
@@ -45,7 +59,8 @@ impl Rig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_clickhouse_refused_are_stored_once_when_replayed() {
-    let rig = rig().await;
+    let quick = |config: &mut Config| config.chain.interval = Duration::from_millis(200);
+    let rig = rig_on(ClickHouse::shared(), quick).await;
     let sink = rig.sink();
     let mut ids = rig.decisions(5).await;
     rig.stored_once(&ids).await;
@@ -73,6 +88,8 @@ async fn rows_that_clickhouse_refused_are_stored_once_when_replayed() {
     })
     .await;
     rig.deadletter(&["replay", "1"]).await.ended_with(1);
+    rig.settled("decisions").await;
+    assert_eq!(rig.verified().await, (vec![], 1), "what was given back in vain is put aside");
 
     rig.alter("DROP CONSTRAINT c").await;
     // Two at once: whatever they do together, each event is stored once.
@@ -83,6 +100,8 @@ async fn rows_that_clickhouse_refused_are_stored_once_when_replayed() {
     );
     rig.stored_once(&ids).await;
     assert!(rig.letters(&[]).await.is_empty());
+    let (findings, resent) = rig.verified().await;
+    assert!(findings.is_empty() && resent >= 6, "{resent}: {findings:#?}");
     let said = rig.deadletter(&["list"]).await.ended_with(0);
     assert_eq!(said.out, "no dead letters\n");
     sink.stopped().await;
