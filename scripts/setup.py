@@ -89,7 +89,10 @@ SERVERS = Layer(
         ("ClickHouse's engine loads", (str(PYTHON), "-c", "import lz4.block, chdb._chdb")),
     ),
 )
-TESTS = Layer("tests", (Requirements("embedded/requirements-test.txt"),))
+TESTS = Layer(
+    "tests",
+    (Requirements("embedded/requirements-test.txt"), Requirements("clients/python/requirements-dev.txt")),
+)
 
 
 def main() -> None:

@@ -25,6 +25,21 @@ node_packages() {
     npm ci --prefix "$1" --no-audit --no-fund --silent
 }
 
+# The Python client: its types, its lints, and its tests over the program that cargo built.
+client_tests() {
+    client=$(CDPATH='' cd -- clients/python && pwd)
+    case $tools in /*) ;; *) tools=$PWD/$tools ;; esac
+    step 'The program for the Python client' cargo build --locked --bin sluicegate
+    (
+        cd -- "$client"
+        export SLUICEGATE_EMBEDDED_TOOLS="$tools"
+        step 'Lints of the Python client' "$tools/bin/python" -m ruff check .
+        step 'Format of the Python client' "$tools/bin/python" -m ruff format --check .
+        step 'Types of the Python client' "$tools/bin/python" -m mypy
+        step 'Python tests of the client' "$tools/bin/python" -m pytest
+    )
+}
+
 step 'Tools for the tests' scripts/setup.sh --test
 step 'Packages of the recipe for Node' node_packages clients/recipes/node
 if cargo nextest --version >/dev/null 2>&1; then
@@ -34,3 +49,4 @@ else
 fi
 step 'Documentation tests' cargo test --workspace --locked --doc
 python_tests embedded
+client_tests
