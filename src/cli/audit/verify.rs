@@ -201,7 +201,7 @@ fn show_workers(workers: &WorkersReport) {
     ));
     if workers.reordered > 0 {
         print::line(format!(
-            "  {} events came behind later ones, by {} numbers at most: they were sent again",
+            "  {} events came behind later ones, by {} numbers at most: in flight together, or sent again",
             workers.reordered, workers.largest_displacement
         ));
     }
