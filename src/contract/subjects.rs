@@ -102,12 +102,6 @@ impl Subjects {
         self.under("outcome")
     }
 
-    /// A call that went on, or was refused, without an answer of a worker.
-    #[must_use]
-    pub fn unchecked(&self) -> String {
-        self.under("unchecked")
-    }
-
     /// Who was told of a violation.
     #[must_use]
     pub fn notification(&self) -> String {
