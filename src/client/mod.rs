@@ -61,6 +61,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -118,6 +119,9 @@ impl std::fmt::Debug for Client {
             .finish()
     }
 }
+
+/// How long tasks that were told to end may take.
+const ENDING: Duration = Duration::from_millis(200);
 
 impl Client {
     /// A client with these settings. Returns at once: the connection is made beside, and made again
@@ -218,7 +222,12 @@ impl Client {
             let tasks = std::mem::take(
                 &mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner),
             );
-            drop(tasks);
+            for task in &tasks {
+                task.abort();
+            }
+            // They hold what the spool's file hangs on.
+            let _ = tokio::time::timeout_at(deadline.max(Instant::now() + ENDING), join_all(tasks))
+                .await;
             link.close().await;
         }
         self.inner.spool.len()
