@@ -75,6 +75,7 @@ impl Subjects {
         vec![
             self.decisions(),
             self.violations(),
+            self.unchecked(),
             self.outcome(),
             self.notification(),
             self.checkpoint(),
@@ -88,6 +89,12 @@ impl Subjects {
             Some(beginning) => subject.len() > beginning.len() && subject.starts_with(beginning),
             None => subject == ours,
         })
+    }
+
+    /// A call that went on, or was refused, without an answer of a worker.
+    #[must_use]
+    pub fn unchecked(&self) -> String {
+        self.under("unchecked")
     }
 
     /// How a guarded call ended.
