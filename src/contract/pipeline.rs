@@ -59,6 +59,17 @@ pub struct NotificationEvent {
     pub details: Map<String, Value>,
 }
 
+/// Why a client had no answer.
+pub const UNCHECKED_CAUSES: [&str; 7] = [
+    "no_responders",
+    "timeout",
+    "disconnected",
+    "service_error",
+    "circuit_open",
+    "invalid_reply",
+    "unserializable",
+];
+
 /// A call that went on, or was refused, although no worker answered, on `policy.unchecked`. A client
 /// publishes it as soon as it can; a worker evaluates it then and records the decision under its id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -214,6 +214,12 @@ metrics! {
     alerter_posts: Counter(counter) "sluicegate_alerter_posts_total" Count { channel: &str, outcome: PostOutcome };
     /// Violations without a post of their own, told in one that sums them up, by channel and reason.
     alerter_suppressed: Counter(counter) "sluicegate_alerter_suppressed_total" Count { channel: &str, reason: &str };
+    /// Calls that nobody answered, evaluated afterwards, by cause.
+    unchecked_calls: Counter(counter) "sluicegate_unchecked_total" Count { cause: &str };
+    /// Those of them that would have been denied.
+    unchecked_would_deny: Counter(counter) "sluicegate_unchecked_would_deny_total" Count;
+    /// Reports of such calls of which nothing could be made, by reason.
+    unchecked_put_aside: Counter(counter) "sluicegate_unchecked_dead_letters_total" Count { reason: &str };
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -342,6 +348,7 @@ fn start_at_zero() {
         audit_denied(),
         slow_consumer(),
         requests_dropped(),
+        unchecked_would_deny(),
     ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
@@ -383,6 +390,8 @@ mod tests {
         notifications_unmatched().set(1.0);
         alerter_posts("slack", PostOutcome::Ok).increment(1);
         alerter_suppressed("slack", "duplicate").increment(1);
+        unchecked_calls("timeout").increment(1);
+        unchecked_put_aside("not_json").increment(1);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

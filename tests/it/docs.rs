@@ -11,8 +11,8 @@ use sluicegate::config::{self, Config, Sources, keys};
 use sluicegate::contract::admin::PutRequest;
 use sluicegate::contract::fault::ServiceError;
 use sluicegate::contract::{
-    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, NotificationEvent, RequestBounds,
-    ViolationEvent, parse_batch, parse_check,
+    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, NotificationEvent, OutcomeEvent,
+    RequestBounds, UncheckedEvent, ViolationEvent, parse_batch, parse_check,
 };
 use sluicegate::roles::worker::admit_folder;
 use sluicegate::store::{
@@ -222,6 +222,11 @@ fn json_examples_are_messages() {
             } else if has("violation_id") {
                 let event = serde_json::from_value::<NotificationEvent>(value);
                 event.map(drop).map_err(|e| e.to_string())
+            } else if has("cause") {
+                let report = serde_json::from_value::<UncheckedEvent>(value);
+                report.map(drop).map_err(|e| e.to_string())
+            } else if has("outcome") {
+                serde_json::from_value::<OutcomeEvent>(value).map(drop).map_err(|e| e.to_string())
             } else if has("schema") {
                 serde_json::from_value::<DecisionEvent>(value).map(drop).map_err(|e| e.to_string())
             } else if has("decisions") {
@@ -395,7 +400,7 @@ async fn insert_examples(store: &Store) {
     let at = StreamPosition { epoch: Utc::now(), sequence: 1 };
     for example in fences(&subjects, "json") {
         let mut value: Value = serde_json::from_str(&example).unwrap();
-        if value.get("schema").is_none() {
+        if value.get("schema").is_none() || value.get("cause").is_some() {
             continue;
         }
         value["timestamp"] = Utc::now().to_rfc3339().into();

@@ -326,6 +326,7 @@ fn consumer_settings(
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
         begin: None,
         rewind: true,
+        shared: false,
     }
 }
 
