@@ -132,6 +132,7 @@ const KEYS: &[Key] = &[
     key("sink.takeover", Span),
     key("retention.decisions", Span),
     key("retention.violations", Span),
+    key("retention.outcomes", Span),
     key("alerter.consumer", Text),
     key("alerter.severities", List),
     key("alerter.slack", Secret),

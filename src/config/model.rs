@@ -509,11 +509,14 @@ pub struct Retention {
     /// Rows of `policy_violations`.
     #[serde(with = "humantime_serde")]
     pub violations: Duration,
+    /// Rows of `policy_outcomes`.
+    #[serde(with = "humantime_serde")]
+    pub outcomes: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { decisions: days(400), violations: days(5 * 365 + 1) }
+        Self { decisions: days(400), violations: days(5 * 365 + 1), outcomes: days(400) }
     }
 }
 

@@ -127,6 +127,7 @@ fn durations(c: &Config, findings: &mut Findings) {
         ("sink.takeover", c.sink.takeover, 100 * MS, HOUR),
         ("retention.decisions", c.retention.decisions, DAY, LONGEST_RETENTION),
         ("retention.violations", c.retention.violations, DAY, LONGEST_RETENTION),
+        ("retention.outcomes", c.retention.outcomes, DAY, LONGEST_RETENTION),
         ("http.request_timeout", c.http.request_timeout, MS, HOUR),
         ("backoff.initial", c.backoff.initial, MS, HOUR),
         ("backoff.max", c.backoff.max, MS, HOUR),
