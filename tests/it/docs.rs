@@ -16,7 +16,7 @@ use sluicegate::contract::{
 };
 use sluicegate::roles::worker::admit_folder;
 use sluicegate::store::{
-    DecisionRow, NotificationRow, Store, StreamPosition, ViolationRow, migrate,
+    DecisionRow, NotificationRow, OutcomeRow, Store, StreamPosition, ViolationRow, migrate,
 };
 
 use crate::support::documents::{
@@ -361,6 +361,8 @@ async fn queries_run_and_columns_exist() {
     }
     assert_eq!(ask(&config, "SELECT count() FROM decisions").await, "1");
     assert_eq!(ask(&config, "SELECT count() FROM violations WHERE notified").await, "1");
+    let beside = "SELECT outcome FROM decision_outcomes WHERE decision = 'deny'";
+    assert_eq!(ask(&config, beside).await, "error", "the examples speak of one decision");
 
     let readme = document("README.md");
     let urls = readme.split("'http://127.0.0.1:8123/?query=").skip(1);
@@ -377,6 +379,9 @@ async fn queries_run_and_columns_exist() {
         "decisions",
         "violations",
         "notifications",
+        "outcomes",
+        "decision_outcomes",
+        "enforcement_coverage",
         "policy_versions",
         "policy_changes",
         "enforcement_changes",
@@ -404,7 +409,11 @@ async fn insert_examples(store: &Store) {
             continue;
         }
         value["timestamp"] = Utc::now().to_rfc3339().into();
-        if value.get("violation_id").is_some() {
+        if value.get("outcome").is_some() {
+            value["id"] = uuid::Uuid::now_v7().to_string().into();
+            let event: OutcomeEvent = serde_json::from_value(value).unwrap();
+            store.insert(&[&OutcomeRow::new(event, at).unwrap()], "outcome").await.unwrap();
+        } else if value.get("violation_id").is_some() {
             let event: NotificationEvent = serde_json::from_value(value).unwrap();
             let row = NotificationRow::new(event, at).unwrap();
             store.insert(&[&row], "notification").await.unwrap();
