@@ -1,5 +1,6 @@
 //! A durable consumer of a stream that one process at a time reads: whoever is pinned is given
-//! messages, the others stand by and take over when it falls silent.
+//! messages, the others stand by and take over when it falls silent. Or one that several share: then
+//! each message goes to one of them, and to another where that doesn't acknowledge it in time.
 //!
 //! A [`Session`] is one uninterrupted reading. Whatever may have made the server and us differ about
 //! what was delivered (a reconnection, a consumer or stream made anew) ends it, and the next one
@@ -56,6 +57,8 @@ pub struct ConsumerSettings {
     /// Whether what was not acknowledged comes again at once when reading begins, with all that was
     /// delivered after it; else it comes after the wait for its acknowledgement, and alone.
     pub rewind: bool,
+    /// Whether several processes read at once: nobody is pinned, and nothing is taken back.
+    pub shared: bool,
 }
 
 /// What a session brings.
@@ -139,9 +142,11 @@ impl Consumer {
         self.take_back(&stream, &mut consumer).await;
         // The pin is lost when no pull arrives for the time of taking over.
         let expires = (self.settings.takeover / 2).max(Duration::from_secs(1));
-        let messages = consumer
-            .stream()
-            .group(GROUP)
+        let mut pull = consumer.stream();
+        if !self.settings.shared {
+            pull = pull.group(GROUP);
+        }
+        let messages = pull
             .max_messages_per_batch(self.settings.pull_messages)
             .max_bytes_per_batch(self.settings.pull_bytes)
             .expires(expires)
@@ -229,6 +234,11 @@ impl Consumer {
 
     fn config(&self) -> pull::Config {
         let settings = &self.settings;
+        let (priority_policy, priority_groups, priority_timeout) = if settings.shared {
+            (PriorityPolicy::None, Vec::new(), Duration::ZERO)
+        } else {
+            (PriorityPolicy::PinnedClient, vec![GROUP.to_owned()], settings.takeover)
+        };
         pull::Config {
             durable_name: Some(settings.name.clone()),
             filter_subject: settings.filter.clone(),
@@ -237,9 +247,9 @@ impl Consumer {
             // A finite number would skip events that were tried often.
             max_deliver: -1,
             max_ack_pending: i64::try_from(settings.max_ack_pending).unwrap_or(i64::MAX),
-            priority_policy: PriorityPolicy::PinnedClient,
-            priority_groups: vec![GROUP.to_owned()],
-            priority_timeout: settings.takeover,
+            priority_policy,
+            priority_groups,
+            priority_timeout,
             ..pull::Config::default()
         }
     }
@@ -247,6 +257,9 @@ impl Consumer {
     /// What was delivered to a process that is gone (our own former self) would come again only after
     /// the wait for its acknowledgement. While another process reads, its messages are its own.
     async fn take_back(&mut self, stream: &NatsStream, consumer: &mut NatsConsumer<pull::Config>) {
+        if self.settings.shared {
+            return;
+        }
         let current = pinned(consumer);
         if current.is_some() {
             if current != self.pin {

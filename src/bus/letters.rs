@@ -27,7 +27,7 @@ use crate::config;
 /// The header of a message that was a dead letter: its number.
 pub const REPLAYED: &str = "Sluicegate-Replayed";
 
-/// The header of such a message that has the event's id: its message id is another one.
+/// The header that has the event's id where the message id is another one.
 pub const EVENT_ID: &str = "Sluicegate-Event-Id";
 
 /// Letters asked for at once.

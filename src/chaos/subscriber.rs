@@ -53,6 +53,7 @@ impl Subscriber {
             pull_bytes: 8 << 20,
             begin: None,
             rewind: true,
+            shared: false,
         };
         let stop = CancellationToken::new();
         let reading = Reading {

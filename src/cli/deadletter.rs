@@ -59,7 +59,7 @@ pub(crate) struct Which {
     /// Only of this reason, such as newer_schema
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// Only of this table: decisions, violations, notifications, rules, enforcement
+    /// Only of this table: decisions, violations, notifications, outcomes, rules, enforcement, checkpoints, unchecked
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
     /// Not older than this: 30s, 15m, 2h, 7d, or a time such as 2026-03-02T10:00:00Z

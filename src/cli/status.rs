@@ -172,6 +172,7 @@ fn tables(clickhouse: &ClickHouseStatus) {
         let kept = match found.name.as_str() {
             "policy_decisions" => days(clickhouse.keep_decisions_seconds),
             "policy_violations" => days(clickhouse.keep_violations_seconds),
+            "policy_outcomes" => days(clickhouse.keep_outcomes_seconds),
             _ => "for ever".to_owned(),
         };
         let growth = found.bytes_per_day().map(|bytes| format!("{}/day", size(bytes)));
@@ -186,6 +187,17 @@ fn tables(clickhouse: &ClickHouseStatus) {
         ]);
     }
     print::line(table);
+    if let Some(coverage) = &clickhouse.coverage {
+        for (span, calls) in
+            [("last hour", &coverage.last_hour), ("last 24 hours", &coverage.last_day)]
+        {
+            let Some(percent) = calls.percent() else { continue };
+            print::line(format!(
+                "coverage, {span}: {percent}, {} checked, {} unchecked",
+                calls.checked, calls.unchecked
+            ));
+        }
+    }
     for link in &clickhouse.chains {
         let signed = if link.signature.is_empty() { "unsigned" } else { "signed" };
         let digest: String = link.digest.chars().take(16).collect();

@@ -25,6 +25,8 @@ pub struct Config {
     pub stream: Stream,
     /// When a decision counts as recorded, and what happens when it can't be.
     pub audit: Audit,
+    /// How workers take up calls that nobody answered.
+    pub unchecked: Unchecked,
     /// The chain of digests over what ClickHouse holds.
     pub chain: Chain,
     /// The switch for the whole system and what a failing policy means.
@@ -222,6 +224,33 @@ impl Default for Audit {
             spill_folder: ".sluicegate/spill".into(),
             spill_max_bytes: ByteSize::gib(1),
             checkpoint: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How workers take up calls that nobody answered, when their clients report them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unchecked {
+    /// Whether this worker evaluates and records them.
+    pub enabled: bool,
+    /// Reports that it works on at once.
+    pub max_in_flight: usize,
+    /// How far back a client's own time of a call counts; of older ones, and of those in the future, the time counts at which the stream took the report.
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    /// How long the stream waits for an acknowledgement before another worker is given a report.
+    #[serde(with = "humantime_serde")]
+    pub ack_wait: Duration,
+}
+
+impl Default for Unchecked {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_in_flight: 256,
+            max_age: days(30),
+            ack_wait: Duration::from_secs(30),
         }
     }
 }
@@ -480,11 +509,14 @@ pub struct Retention {
     /// Rows of `policy_violations`.
     #[serde(with = "humantime_serde")]
     pub violations: Duration,
+    /// Rows of `policy_outcomes`.
+    #[serde(with = "humantime_serde")]
+    pub outcomes: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { decisions: days(400), violations: days(5 * 365 + 1) }
+        Self { decisions: days(400), violations: days(5 * 365 + 1), outcomes: days(400) }
     }
 }
 

@@ -65,6 +65,10 @@ pub struct DecisionEvent {
     pub error: bool,
     /// What went wrong; empty where nothing did.
     pub error_message: String,
+    /// Why the caller went on, or was refused, without an answer; empty for a check that was answered.
+    /// The decision is then what the caller's client told it, evaluated afterwards.
+    #[serde(default)]
+    pub unchecked: String,
     /// Time of the evaluation, in microseconds.
     pub duration_us: u64,
 }
@@ -148,6 +152,7 @@ impl DecisionEvent {
             enforced: decision.enforced,
             error: decision.error,
             error_message: decision.error_message.clone(),
+            unchecked: String::new(),
             duration_us: stamp.duration_us,
         }
     }

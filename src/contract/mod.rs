@@ -19,6 +19,6 @@ pub use evaluate::{EvaluateReply, EvaluateRequest};
 pub use event::{DecisionEvent, EVENT_SCHEMA, Number, ViolationEvent};
 pub use fault::{FaultCode, RequestFault};
 pub use parse::{RequestBounds, parse_batch, parse_check, parse_message};
-pub use pipeline::{CheckpointEvent, NotificationEvent};
+pub use pipeline::{CheckpointEvent, NotificationEvent, OutcomeEvent, UncheckedEvent};
 pub use subjects::Subjects;
 pub use worker::AuditStatus;

@@ -13,7 +13,7 @@ use super::check::{CheckReply, CheckRequestBody};
 use super::evaluate::{EvaluateReply, EvaluateRequest};
 use super::event::{DecisionEvent, ViolationEvent};
 use super::fault::ServiceError;
-use super::pipeline::{CheckpointEvent, NotificationEvent};
+use super::pipeline::{CheckpointEvent, NotificationEvent, OutcomeEvent, UncheckedEvent};
 use crate::domain::{EnforcementRecord, PolicyRecord};
 
 /// File name in `schemas/` and schema of every wire type.
@@ -28,6 +28,8 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("violation_event.json", schema::<ViolationEvent>()),
         ("checkpoint_event.json", schema::<CheckpointEvent>()),
         ("notification_event.json", schema::<NotificationEvent>()),
+        ("unchecked_event.json", schema::<UncheckedEvent>()),
+        ("outcome_event.json", schema::<OutcomeEvent>()),
         ("evaluate_request.json", schema::<EvaluateRequest>()),
         ("evaluate_reply.json", schema::<EvaluateReply>()),
         ("policy_record.json", schema::<PolicyRecord>()),

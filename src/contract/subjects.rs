@@ -75,6 +75,7 @@ impl Subjects {
         vec![
             self.decisions(),
             self.violations(),
+            self.unchecked(),
             self.outcome(),
             self.notification(),
             self.checkpoint(),

@@ -87,7 +87,8 @@ impl UsageCounter {
     pub fn count(&self, key: &UsageKey, now: u64, window: u64) -> u64 {
         let from = now.saturating_sub(window.min(LONGEST_WINDOW));
         self.calls.get(key).map_or(0, |seconds| {
-            seconds.iter().rev().take_while(|(s, _)| *s > from).map(|(_, n)| n).sum()
+            let until_now = seconds.iter().rev().skip_while(|(s, _)| *s > now);
+            until_now.take_while(|(s, _)| *s > from).map(|(_, n)| n).sum()
         })
     }
 
@@ -137,6 +138,11 @@ mod tests {
             let now = 1_200;
             let expected: u64 = calls.iter().filter(|(s, _)| 1_000 + s > now - window).map(|(_, n)| n).sum();
             prop_assert_eq!(counter.count(&key("a"), now, window), expected);
+            // What came after the time in question doesn't count.
+            let then = 1_100;
+            let within = |s: &u64| (then - window.min(then)..then).contains(&(1_000 + s - 1));
+            let expected: u64 = calls.iter().filter(|(s, _)| within(s)).map(|(_, n)| n).sum();
+            prop_assert_eq!(counter.count(&key("a"), then, window), expected);
             prop_assert_eq!(counter.count(&key("b"), now, window), 0);
         }
     }

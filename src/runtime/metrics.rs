@@ -226,6 +226,12 @@ metrics! {
     http_unchecked_lost: Counter(counter) "sluicegate_http_unchecked_lost_total" Count;
     /// Reports of such checks that wait in memory.
     http_unchecked_waiting: Gauge(gauge) "sluicegate_http_unchecked_waiting" Count;
+    /// Calls that nobody answered, evaluated afterwards, by cause.
+    unchecked_calls: Counter(counter) "sluicegate_unchecked_total" Count { cause: &str };
+    /// Those of them that would have been denied.
+    unchecked_would_deny: Counter(counter) "sluicegate_unchecked_would_deny_total" Count;
+    /// Reports of such calls of which nothing could be made, by reason.
+    unchecked_put_aside: Counter(counter) "sluicegate_unchecked_dead_letters_total" Count { reason: &str };
     /// 1, with the version of this program.
     build_info: Gauge(gauge) "sluicegate_build_info" Count { version: &str };
 }
@@ -355,6 +361,7 @@ fn start_at_zero() {
         slow_consumer(),
         requests_dropped(),
         http_unchecked_lost(),
+        unchecked_would_deny(),
     ];
     for counter in more.into_iter().chain([policy_version_gaps()]) {
         counter.increment(0);
@@ -401,6 +408,8 @@ mod tests {
         http_connections().set(1.0);
         http_unchecked("timeout").increment(1);
         http_unchecked_waiting().set(1.0);
+        unchecked_calls("timeout").increment(1);
+        unchecked_put_aside("not_json").increment(1);
         let again = install().unwrap();
         let text = again.render();
         for metric in ALL {

@@ -16,6 +16,8 @@ pub enum ExportOf {
     Decisions(DecisionFilter),
     /// Violations; the limit is not looked at.
     Violations(ViolationFilter),
+    /// Outcomes; of the filter counts what an outcome has: times, action, who and in which run.
+    Outcomes(DecisionFilter),
 }
 
 /// In which format.
@@ -96,6 +98,9 @@ impl ExportOf {
             Self::Violations(filter) => {
                 ("policy_violations", super::query::conditions_of_violations(filter))
             }
+            Self::Outcomes(filter) => {
+                ("policy_outcomes", super::query::conditions_of_outcomes(filter))
+            }
         }
     }
 
@@ -104,6 +109,7 @@ impl ExportOf {
         match self {
             Self::Decisions(_) => ["id", "worker_run"].as_slice(),
             Self::Violations(_) => ["id", "decision_id", "worker_run"].as_slice(),
+            Self::Outcomes(_) => ["id", "decision_id"].as_slice(),
         }
         .iter()
         .copied()

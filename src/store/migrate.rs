@@ -45,6 +45,8 @@ pub const MIGRATIONS: &[Migration] = &[
     migration!(6, "0006", "worker_numbers"),
     migration!(7, "0007", "audit_chain"),
     migration!(8, "0008", "policy_notifications"),
+    migration!(9, "0009", "unchecked"),
+    migration!(10, "0010", "policy_outcomes"),
 ];
 
 /// A migration that was just applied.
@@ -212,6 +214,8 @@ mod tests {
         (6, "caa525f88ad77024422dbf137debe67e40da66ac63e53942dcc1370e543b3625"),
         (7, "37c1e16b3d71a4815ce95c775e2999d6b032919b84ee2ec4b688505679a05083"),
         (8, "be3629a1eab0ebde7264a3a95bd105f3daff26434b94df0a7efd75085e184b67"),
+        (9, "e9ce45815e218022b9af640e725da8947e5c624856befaff8e1a6f35e6c0ec68"),
+        (10, "dce27a993eb6cc59b22fdf8cf16ce25a3b11405bf794b5fa35efc07c9a027f29"),
     ];
 
     #[test]

@@ -5,11 +5,13 @@ pub mod bench;
 mod census;
 pub mod chain;
 mod client;
+mod coverage;
 mod error;
 mod export;
 mod insert;
 mod migrate;
 mod notifications;
+mod outcomes;
 mod query;
 mod retention;
 mod rows;
@@ -22,10 +24,12 @@ mod workers;
 
 pub use census::{Census, CensusDecision, CensusViolation};
 pub use client::Store;
+pub use coverage::{Calls, Coverage};
 pub use error::{ErrorClass, StoreError};
 pub use export::{Export, ExportFormat, ExportOf, ExportWatch};
 pub use migrate::{Applied, MIGRATIONS, Migration, migrate};
 pub use notifications::{LONGEST_DETAILS, LONGEST_NAME, NotificationRow};
+pub use outcomes::OutcomeRow;
 pub use query::{
     Counts, DecisionFilter, DecisionSummary, MAX_LIMIT, ViolationFilter, ViolationSummary,
 };

@@ -43,6 +43,8 @@ pub struct DecisionFilter {
     pub reason: Option<String>,
     /// Only those where a policy could not be evaluated.
     pub error_only: bool,
+    /// Only calls that no worker answered.
+    pub unchecked_only: bool,
     /// How many at most; 100 when not said, never more than [`MAX_LIMIT`].
     pub limit: Option<u32>,
 }
@@ -265,7 +267,22 @@ pub(super) fn conditions_of_decisions(filter: &DecisionFilter) -> Conditions {
     if filter.error_only {
         found.parts.push("error");
     }
+    if filter.unchecked_only {
+        found.parts.push("unchecked != ''");
+    }
     found
+}
+
+/// What an outcome has of it: when, what, who and in which run.
+pub(super) fn conditions_of_outcomes(filter: &DecisionFilter) -> Conditions {
+    conditions_of_decisions(&DecisionFilter {
+        decision: None,
+        policy: None,
+        reason: None,
+        error_only: false,
+        unchecked_only: false,
+        ..filter.clone()
+    })
 }
 
 pub(super) fn conditions_of_violations(filter: &ViolationFilter) -> Conditions {

@@ -36,6 +36,7 @@ pub async fn apply_retention(
         (Table::Decisions, retention.decisions),
         (Table::Violations, retention.violations),
         (Table::Notifications, retention.violations),
+        (Table::Outcomes, retention.outcomes),
     ] {
         let keep = Some(keep).filter(|keep| !keep.is_zero() && *keep <= FOR_EVER);
         let wanted = keep.map(expression);

@@ -1,16 +1,23 @@
 //! The rows of the tables, made from events.
 
-use chrono::{DateTime, Datelike, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use clickhouse::{Row, RowOwned, RowWrite};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::stored::time_of;
 use crate::contract::{DecisionEvent, ViolationEvent};
 
 /// Years that a decision can have been made in. ClickHouse's time of expiry ends in 2106, and every
 /// month is a partition: a broken clock must not make hundreds of them.
-const YEARS: std::ops::RangeInclusive<i32> = 2000..=2105;
+const YEARS: RangeInclusive<i32> = 2000..=2105;
+
+/// How long before the time in its id an unchecked call may have been recorded: its client's clock may
+/// have been ahead.
+const CLOCK_AHEAD: TimeDelta = TimeDelta::days(31);
 
 /// A table that the sink fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +34,8 @@ pub enum Table {
     Workers,
     /// `policy_notifications`.
     Notifications,
+    /// `policy_outcomes`.
+    Outcomes,
 }
 
 impl Table {
@@ -40,6 +49,7 @@ impl Table {
             Self::Enforcement => "policy_enforcement",
             Self::Workers => "audit_workers",
             Self::Notifications => "policy_notifications",
+            Self::Outcomes => "policy_outcomes",
         }
     }
 
@@ -53,13 +63,18 @@ impl Table {
             Self::Enforcement => "enforcement",
             Self::Workers => "checkpoints",
             Self::Notifications => "notifications",
+            Self::Outcomes => "outcomes",
         }
     }
 
     /// The column of [`StoredRow::id`].
     pub(super) const fn id_column(self) -> &'static str {
         match self {
-            Self::Decisions | Self::Violations | Self::Notifications | Self::Workers => "id",
+            Self::Decisions
+            | Self::Violations
+            | Self::Notifications
+            | Self::Outcomes
+            | Self::Workers => "id",
             Self::Rules | Self::Enforcement => "content_id",
         }
     }
@@ -68,7 +83,7 @@ impl Table {
     /// The others are small; and of notifications, which other programs make, one id is one row
     /// whatever time they give it.
     pub(super) const fn is_by_time(self) -> bool {
-        matches!(self, Self::Decisions | Self::Violations)
+        matches!(self, Self::Decisions | Self::Violations | Self::Outcomes)
     }
 }
 
@@ -103,6 +118,12 @@ pub trait StoredRow: RowOwned + RowWrite + Clone + Send + Sync {
 
     /// Which version of what it is; none where rows are no versions.
     fn version_of(&self) -> Option<VersionOf> {
+        None
+    }
+
+    /// The times among which a row of the same id may stand, where somebody else made the id: such a row
+    /// is always looked up before it is stored. None where the id is ours.
+    fn may_stand(&self) -> Option<RangeInclusive<DateTime<Utc>>> {
         None
     }
 
@@ -153,6 +174,7 @@ pub struct DecisionRow {
     pub enforced: bool,
     pub error: bool,
     pub error_message: String,
+    pub unchecked: String,
     pub input_data: String,
     pub duration_us: u64,
     pub worker: String,
@@ -196,6 +218,7 @@ impl DecisionRow {
             enforced: event.enforced,
             error: event.error,
             error_message: event.error_message,
+            unchecked: event.unchecked,
             duration_us: event.duration_us,
             worker: event.worker,
             worker_run: event.number.worker_run,
@@ -219,6 +242,17 @@ impl StoredRow for DecisionRow {
 
     fn position(&self) -> StreamPosition {
         StreamPosition { epoch: self.stream_epoch, sequence: self.stream_sequence }
+    }
+
+    /// The client of an unchecked call made its id, and may report the call again at any time, or use the
+    /// id of a decision that it knows.
+    fn may_stand(&self) -> Option<RangeInclusive<DateTime<Utc>>> {
+        if self.unchecked.is_empty() {
+            return None;
+        }
+        let made = time_of(self.id).unwrap_or(self.timestamp);
+        let since = made.min(self.timestamp).checked_sub_signed(CLOCK_AHEAD);
+        Some(since.unwrap_or(DateTime::UNIX_EPOCH)..=last_storable())
     }
 }
 
@@ -307,6 +341,11 @@ impl StoredRow for ViolationRow {
     fn position(&self) -> StreamPosition {
         StreamPosition { epoch: self.stream_epoch, sequence: self.stream_sequence }
     }
+}
+
+/// Later than any row.
+fn last_storable() -> DateTime<Utc> {
+    DateTime::from_timestamp(4_291_747_199, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 pub(super) fn storable(timestamp: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {

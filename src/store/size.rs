@@ -73,7 +73,7 @@ impl Store {
         let tables = self.within_query_timeout("reading the sizes of tables", query).await?;
         let mut sizes = Vec::with_capacity(tables.len());
         for table in tables {
-            let by_time = [Table::Decisions, Table::Violations];
+            let by_time = [Table::Decisions, Table::Violations, Table::Outcomes];
             let known = by_time.into_iter().find(|known| known.name() == table.name);
             let days = match known {
                 Some(known) => Some(self.days(known).await?),

@@ -114,6 +114,7 @@ impl StoredDecision {
             enforced: row.enforced,
             error: row.error,
             error_message: row.error_message,
+            unchecked: row.unchecked,
             duration_us: row.duration_us,
         };
         Ok(Self { event, at })

@@ -121,7 +121,11 @@ impl Store {
             greatest: u64,
         }
         let sql = match R::TABLE {
-            Table::Decisions | Table::Violations | Table::Notifications | Table::Workers => {
+            Table::Decisions
+            | Table::Violations
+            | Table::Notifications
+            | Table::Outcomes
+            | Table::Workers => {
                 return Ok(Vec::new());
             }
             Table::Rules => {
@@ -176,7 +180,11 @@ impl Store {
         versions: RangeInclusive<u64>,
     ) -> Result<u64, StoreError> {
         let whose = match table {
-            Table::Decisions | Table::Violations | Table::Notifications | Table::Workers => {
+            Table::Decisions
+            | Table::Violations
+            | Table::Notifications
+            | Table::Outcomes
+            | Table::Workers => {
                 return Ok(0);
             }
             Table::Rules => "id = {history:UUID} OR name = {name:String}",

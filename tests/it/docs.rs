@@ -11,12 +11,12 @@ use sluicegate::config::{self, Config, Sources, keys};
 use sluicegate::contract::admin::PutRequest;
 use sluicegate::contract::fault::ServiceError;
 use sluicegate::contract::{
-    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, NotificationEvent, RequestBounds,
-    ViolationEvent, parse_batch, parse_check,
+    BatchReply, CheckReply, DecisionEvent, EvaluateRequest, NotificationEvent, OutcomeEvent,
+    RequestBounds, UncheckedEvent, ViolationEvent, parse_batch, parse_check,
 };
 use sluicegate::roles::worker::admit_folder;
 use sluicegate::store::{
-    DecisionRow, NotificationRow, Store, StreamPosition, ViolationRow, migrate,
+    DecisionRow, NotificationRow, OutcomeRow, Store, StreamPosition, ViolationRow, migrate,
 };
 
 use crate::support::documents::{
@@ -222,6 +222,11 @@ fn json_examples_are_messages() {
             } else if has("violation_id") {
                 let event = serde_json::from_value::<NotificationEvent>(value);
                 event.map(drop).map_err(|e| e.to_string())
+            } else if has("cause") {
+                let report = serde_json::from_value::<UncheckedEvent>(value);
+                report.map(drop).map_err(|e| e.to_string())
+            } else if has("outcome") {
+                serde_json::from_value::<OutcomeEvent>(value).map(drop).map_err(|e| e.to_string())
             } else if has("schema") {
                 serde_json::from_value::<DecisionEvent>(value).map(drop).map_err(|e| e.to_string())
             } else if has("decisions") {
@@ -356,6 +361,8 @@ async fn queries_run_and_columns_exist() {
     }
     assert_eq!(ask(&config, "SELECT count() FROM decisions").await, "1");
     assert_eq!(ask(&config, "SELECT count() FROM violations WHERE notified").await, "1");
+    let beside = "SELECT outcome FROM decision_outcomes WHERE decision = 'deny'";
+    assert_eq!(ask(&config, beside).await, "error", "the examples speak of one decision");
 
     let readme = document("README.md");
     let urls = readme.split("'http://127.0.0.1:8123/?query=").skip(1);
@@ -372,6 +379,9 @@ async fn queries_run_and_columns_exist() {
         "decisions",
         "violations",
         "notifications",
+        "outcomes",
+        "decision_outcomes",
+        "enforcement_coverage",
         "policy_versions",
         "policy_changes",
         "enforcement_changes",
@@ -395,11 +405,15 @@ async fn insert_examples(store: &Store) {
     let at = StreamPosition { epoch: Utc::now(), sequence: 1 };
     for example in fences(&subjects, "json") {
         let mut value: Value = serde_json::from_str(&example).unwrap();
-        if value.get("schema").is_none() {
+        if value.get("schema").is_none() || value.get("cause").is_some() {
             continue;
         }
         value["timestamp"] = Utc::now().to_rfc3339().into();
-        if value.get("violation_id").is_some() {
+        if value.get("outcome").is_some() {
+            value["id"] = uuid::Uuid::now_v7().to_string().into();
+            let event: OutcomeEvent = serde_json::from_value(value).unwrap();
+            store.insert(&[&OutcomeRow::new(event, at).unwrap()], "outcome").await.unwrap();
+        } else if value.get("violation_id").is_some() {
             let event: NotificationEvent = serde_json::from_value(value).unwrap();
             let row = NotificationRow::new(event, at).unwrap();
             store.insert(&[&row], "notification").await.unwrap();

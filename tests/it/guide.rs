@@ -13,7 +13,7 @@ use crate::store::outside;
 use crate::support::documents::{Block, blocks, code_spans, document, fences};
 use crate::support::servers::{ClickHouse, NatsServer, PATIENCE, free_port, poll};
 use crate::worker::support::fleet::shipped_policies;
-use crate::worker::support::{Program, Running};
+use crate::worker::support::{Program, Running, until};
 
 /// A shell in a folder of its own, beside a running Sluicegate.
 struct Desk {
@@ -264,10 +264,56 @@ fn the_permissions_of_the_security_page_suffice() {
         "SELECT count() FROM violations WHERE version > 0 AND NOT notified",
     );
     poll_for("how far the worker has counted", "SELECT count() FROM audit_workers WHERE NOT last");
+    runtime.block_on(tells_as_planner(&nats.url()));
+    poll_for(
+        "the unchecked call is in ClickHouse",
+        "SELECT count() FROM decisions WHERE unchecked = 'timeout'",
+    );
+    poll_for("how it ended is in ClickHouse", "SELECT count() FROM outcomes");
+    runtime.block_on(is_acknowledged(&nats.url()));
     worker.signal(Signal::SIGTERM);
     assert!(worker.wait().success(), "{}", worker.log());
     assert!(!worker.log().contains("wait in files"), "{}", worker.log());
     poll_for("that it has ended", "SELECT count() FROM audit_workers WHERE last");
+}
+
+async fn signed_in(url: &str, user: &str) -> async_nats::jetstream::Context {
+    let options = async_nats::ConnectOptions::with_user_and_password(user.into(), "secret".into());
+    async_nats::jetstream::new(options.connect(url).await.unwrap())
+}
+
+/// What a client reports: a call that nobody answered, something that is no report, and how a call ended.
+async fn tells_as_planner(url: &str) {
+    let jetstream = signed_in(url, "planner").await;
+    let (id, ended) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+    let report = serde_json::json!({
+        "schema": 1, "id": id, "timestamp": chrono::Utc::now(), "cause": "timeout", "allowed": true,
+        "request": {"action": "file_read", "resource": "/data/.env"},
+    });
+    let outcome = serde_json::json!({
+        "schema": 1, "id": ended, "decision_id": id, "timestamp": chrono::Utc::now(),
+        "outcome": "ok", "duration_seconds": 0.1,
+    });
+    for (subject, body) in [
+        ("policy.unchecked", report.to_string()),
+        ("policy.unchecked", "hello".to_owned()),
+        ("policy.outcome", outcome.to_string()),
+    ] {
+        jetstream.publish(subject, body.into()).await.unwrap().await.unwrap();
+    }
+}
+
+/// The worker may acknowledge reports, and put aside what is none.
+async fn is_acknowledged(url: &str) {
+    let jetstream = signed_in(url, "worker").await;
+    until("reports are acknowledged", async || {
+        let stream = jetstream.get_stream("POLICY_AUDIT").await.ok()?;
+        let info = stream.consumer_info("sluicegate-unchecked").await.ok()?;
+        (info.num_pending == 0 && info.num_ack_pending == 0).then_some(())
+    })
+    .await;
+    let letters = jetstream.get_stream("POLICY_DEADLETTER").await.unwrap();
+    assert_eq!(letters.cached_info().state.messages, 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod proxy;
 mod replay;
 mod rules;
 mod sharing;
+mod unchecked;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

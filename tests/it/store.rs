@@ -91,9 +91,10 @@ async fn migrations_apply_once_and_again_change_nothing() {
                   WHERE database = currentDatabase()";
     assert_eq!(
         text(&outside(&config), tables).await,
-        "audit_batches audit_workers decisions enforcement_changes notifications policy_changes policy_decisions \
-         policy_enforcement policy_notifications policy_rules policy_versions policy_violations \
-         schema_migrations unknown_notifications violations"
+        "audit_batches audit_workers decision_outcomes decisions enforcement_changes \
+         enforcement_coverage notifications outcomes policy_changes policy_decisions \
+         policy_enforcement policy_notifications policy_outcomes policy_rules policy_versions \
+         policy_violations schema_migrations unknown_notifications unknown_outcomes violations"
     );
 }
 
@@ -143,12 +144,13 @@ async fn a_newer_database_is_refused() {
 async fn retention_is_changed_only_when_it_differs() {
     let (store, client) = store().await;
     let day = Duration::from_secs(86_400);
-    let retention = Retention { decisions: day * 400, violations: day * 1_826 };
+    let retention =
+        Retention { decisions: day * 400, violations: day * 1_826, outcomes: day * 400 };
     let ttl = "SELECT extract(engine_full, ' TTL (.*) SETTINGS') FROM system.tables \
                WHERE database = currentDatabase() AND name = 'policy_decisions'";
 
     let changes = apply_retention(&store, &retention).await.unwrap();
-    assert_eq!(changes.len(), 3);
+    assert_eq!(changes.len(), 4);
     assert_eq!(text(&client, ttl).await, "toDateTime(timestamp) + toIntervalSecond(34560000)");
     assert!(apply_retention(&store, &retention).await.unwrap().is_empty());
 
@@ -159,7 +161,8 @@ async fn retention_is_changed_only_when_it_differs() {
     assert_eq!(text(&client, ttl).await, "toDateTime(timestamp) + toIntervalSecond(2592000)");
 
     // A hundred years would wrap around into the past.
-    let for_ever = Retention { decisions: day * 36_525, violations: Duration::ZERO };
+    let for_ever =
+        Retention { decisions: day * 36_525, violations: Duration::ZERO, outcomes: Duration::ZERO };
     let changes = apply_retention(&store, &for_ever).await.unwrap();
     assert!(changes.iter().all(|change| change.keep.is_none()), "{changes:?}");
     assert_eq!(text(&client, ttl).await, "");

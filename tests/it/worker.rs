@@ -4,3 +4,4 @@ mod audit;
 mod contract;
 mod reload;
 pub(crate) mod support;
+mod unchecked;

@@ -21,7 +21,7 @@ use crate::store::{Export, ExportFormat, ExportOf, Store, StoreError, ViolationF
 /// ClickHouse's code for a query that took longer than `max_execution_time`.
 const TIMEOUT_EXCEEDED: u32 = 159;
 
-/// Write decisions or violations to a file: Parquet, JSON lines or CSV
+/// Write decisions, violations or outcomes to a file: Parquet, JSON lines or CSV
 #[derive(Args)]
 #[command(after_help = "\
 Every row once, oldest first, with all columns of the table (docs/analytics.md), up to now where --until
@@ -31,13 +31,17 @@ can read it.
 Examples:
   sluicegate audit export --since 30d --format parquet -o decisions.parquet
   sluicegate audit export --decision deny --format csv -o denials.csv
-  sluicegate audit export --violations --since 7d --format jsonl -o - | jq .policy_name")]
+  sluicegate audit export --violations --since 7d --format jsonl -o - | jq .policy_name
+  sluicegate audit export --outcomes --since 7d --format parquet -o outcomes.parquet")]
 pub(super) struct ExportCommand {
     #[command(flatten)]
     filters: Filters,
     /// Violations instead of decisions
-    #[arg(long, conflicts_with_all = ["decision", "action", "run", "project", "reason", "errors"])]
+    #[arg(long, conflicts_with_all = ["decision", "action", "run", "project", "reason", "errors", "unchecked"])]
     violations: bool,
+    /// How guarded calls ended, instead of decisions
+    #[arg(long, conflicts_with_all = ["violations", "decision", "policy", "reason", "errors", "unchecked"])]
+    outcomes: bool,
     /// The file's format
     #[arg(long, short = 'f')]
     format: Format,
@@ -64,7 +68,7 @@ pub(super) async fn run(
     config: &Config,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let ExportCommand { mut filters, violations, format, output, force } = command;
+    let ExportCommand { mut filters, violations, outcomes, format, output, force } = command;
     // What comes while it is written would be in it or not, by chance.
     filters.until.get_or_insert_with(Utc::now);
     let of = if violations {
@@ -77,6 +81,8 @@ pub(super) async fn run(
             session_id: filters.session,
             ..ViolationFilter::default()
         })
+    } else if outcomes {
+        ExportOf::Outcomes(filters.decisions(None))
     } else {
         ExportOf::Decisions(filters.decisions(None))
     };

@@ -39,7 +39,7 @@ pub(crate) struct Audit {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write decisions or violations to a file: Parquet, JSON lines or CSV
+    /// Write decisions, violations or outcomes to a file: Parquet, JSON lines or CSV
     Export(export::ExportCommand),
     Verify(verify::Verify),
     Anchor(anchor::Anchor),
@@ -85,6 +85,9 @@ struct Filters {
     /// Only where a policy could not be evaluated
     #[arg(long)]
     errors: bool,
+    /// Only calls that went on, or were refused, without an answer of a worker
+    #[arg(long)]
+    unchecked: bool,
 }
 
 impl Filters {
@@ -105,6 +108,7 @@ impl Filters {
             policy: self.policy,
             reason: self.reason,
             error_only: self.errors,
+            unchecked_only: self.unchecked,
             limit,
         }
     }

@@ -224,6 +224,7 @@ fn consumer_settings(
         // Nobody wants to hear on the first day of what happened in the fortnight before.
         begin: Some(alerter.give_up.max(BEGIN)),
         rewind: false,
+        shared: false,
     }
 }
 

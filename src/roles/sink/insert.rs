@@ -3,7 +3,8 @@
 //! In this order: look up what may be stored already, insert the rest under a token made of its ids,
 //! repeat the same until it is in, then acknowledge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,9 +107,8 @@ impl Inserter {
             batch.items.iter().filter_map(|item| item.row.speaks_of()).collect();
         let (mut items, doubled) = unique(batch.items);
         metrics::sink_duplicates(R::TABLE.name()).increment(count(doubled));
-        if self.must_look_up(&items) {
-            items = self.without_stored(items).await;
-        }
+        let all = self.must_look_up(&items);
+        items = self.without_stored(items, all).await;
         self.suspect_gaps(&items).await;
         let mut stored = 0;
         for part in by_partition(items) {
@@ -160,18 +160,28 @@ impl Inserter {
             || items.iter().any(|item| item.doubtful || self.marks.reaches(item.position()))
     }
 
-    /// The items that are not in the table.
-    async fn without_stored<R: Line>(&self, mut items: Vec<Item<R>>) -> Vec<Item<R>> {
-        let times = || items.iter().map(|item| item.row.timestamp());
-        let (Some(first), Some(last)) = (times().min(), times().max()) else { return items };
-        let ids: Vec<_> = items.iter().map(|item| item.row.id()).collect();
-        let mut retry = Retry::new(self.retry);
-        let stored = loop {
-            match self.store.existing_ids(R::TABLE, &ids, first..=last).await {
-                Ok(stored) => break stored,
-                Err(error) => self.wait_out(&error, &mut retry).await,
+    /// The items that are not in the table. Those whose id somebody else made are looked up in any case,
+    /// the others only where all are.
+    async fn without_stored<R: Line>(&self, mut items: Vec<Item<R>>, all: bool) -> Vec<Item<R>> {
+        let mut stored = HashSet::new();
+        let (mut ours, mut others) = (LookUp::default(), LookUp::default());
+        for row in items.iter().map(|item| &item.row) {
+            match row.may_stand() {
+                Some(times) => others.add(row.id(), times),
+                None if all => ours.add(row.id(), row.timestamp()..=row.timestamp()),
+                None => (),
             }
-        };
+        }
+        for LookUp { ids, times } in [ours, others] {
+            let Some(times) = times else { continue };
+            let mut retry = Retry::new(self.retry);
+            stored.extend(loop {
+                match self.store.existing_ids(R::TABLE, &ids, times.clone()).await {
+                    Ok(stored) => break stored,
+                    Err(error) => self.wait_out(&error, &mut retry).await,
+                }
+            });
+        }
         metrics::sink_duplicates(R::TABLE.name()).increment(count(stored.len()));
         items.retain(|item| !stored.contains(&item.row.id()));
         items
@@ -298,7 +308,7 @@ impl Inserter {
             self.wait_out(&error, &mut retry).await;
             // The same rows under the same token, as long as nobody else can have been given them.
             if looked_up.elapsed() > self.settings.stale {
-                items = self.without_stored(items).await;
+                items = self.without_stored(items, true).await;
                 looked_up = Instant::now();
             }
         }
@@ -314,6 +324,24 @@ impl Inserter {
             self.health.waiting(waiting_for(&self.store, &error));
         }
         tokio::time::sleep(retry.next_delay()).await;
+    }
+}
+
+/// Ids that may be in the table, and the times among which they are looked for.
+#[derive(Default)]
+struct LookUp {
+    ids: Vec<Uuid>,
+    times: Option<RangeInclusive<DateTime<Utc>>>,
+}
+
+impl LookUp {
+    fn add(&mut self, id: Uuid, times: RangeInclusive<DateTime<Utc>>) {
+        self.ids.push(id);
+        let (first, last) = times.into_inner();
+        self.times = Some(match self.times.take() {
+            Some(all) => first.min(*all.start())..=last.max(*all.end()),
+            None => first..=last,
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a message to a row, for each of the tables.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -9,17 +9,18 @@ use crate::bus::Subjects;
 use crate::bus::consumer::Delivered;
 use crate::config::Config;
 use crate::contract::{
-    CheckpointEvent, DecisionEvent, EVENT_SCHEMA, NotificationEvent, ViolationEvent,
+    CheckpointEvent, DecisionEvent, EVENT_SCHEMA, NotificationEvent, OutcomeEvent, ViolationEvent,
 };
 use crate::store::{
-    CheckpointRow, DecisionRow, NotificationRow, StoreError, StoredRow, StreamPosition,
+    CheckpointRow, DecisionRow, NotificationRow, OutcomeRow, StoreError, StoredRow, StreamPosition,
     ViolationRow,
 };
 
-/// How far the clock of an alerting service may be ahead of the stream's, and how long it may take to
-/// say something: every month is a partition, and a broken clock must not make hundreds of them.
-const NOTIFIED_AHEAD: TimeDelta = TimeDelta::days(1);
-const NOTIFIED_AGO: TimeDelta = TimeDelta::days(366);
+/// How far the clock of another program (an alerting service, a client) may be ahead of the stream's, and
+/// how long it may take to say something: every month is a partition, and a broken clock must not make
+/// hundreds of them.
+const SAID_AHEAD: TimeDelta = TimeDelta::days(1);
+const SAID_AGO: TimeDelta = TimeDelta::days(366);
 
 /// A kind of row that the sink makes from messages of a stream.
 pub(super) trait Line: StoredRow {
@@ -90,18 +91,36 @@ impl Line for NotificationRow {
 
     fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
         let event = read_event(&message.payload, |event: &NotificationEvent| event.schema)?;
-        let ago = message.published.signed_duration_since(event.timestamp);
-        if ago < -NOTIFIED_AHEAD || ago > NOTIFIED_AGO {
-            return Err(Refusal::new(
-                "strange_time",
-                format!(
-                    "`timestamp` is {}, but the stream took it at {}: somebody's clock is wrong",
-                    event.timestamp, message.published
-                ),
-            ));
-        }
+        not_strange(event.timestamp, message)?;
         Self::new(event, at).map(Some).map_err(|error| Refusal::unstorable(&error))
     }
+}
+
+impl Line for OutcomeRow {
+    fn origin(config: &Config, subjects: &Subjects) -> Origin {
+        audit(config, subjects.outcome())
+    }
+
+    fn read(message: &Delivered, at: StreamPosition) -> Result<Option<Self>, Refusal> {
+        let event = read_event(&message.payload, |event: &OutcomeEvent| event.schema)?;
+        not_strange(event.timestamp, message)?;
+        Self::new(event, at).map(Some).map_err(|error| Refusal::unstorable(&error))
+    }
+}
+
+/// Whether the time that another program says can be true.
+fn not_strange(timestamp: DateTime<Utc>, message: &Delivered) -> Result<(), Refusal> {
+    let ago = message.published.signed_duration_since(timestamp);
+    if ago >= -SAID_AHEAD && ago <= SAID_AGO {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "strange_time",
+        format!(
+            "`timestamp` is {timestamp}, but the stream took it at {}: somebody's clock is wrong",
+            message.published
+        ),
+    ))
 }
 
 fn audit(config: &Config, filter: String) -> Origin {

@@ -45,15 +45,16 @@ use crate::config::Config;
 use crate::runtime::metrics;
 use crate::store::chain::{Chained, KeyError, Signer, Trusted};
 use crate::store::{
-    CheckpointRow, DecisionRow, EnforcementRow, NotificationRow, RuleRow, Store, StoreError, Table,
-    ViolationRow,
+    CheckpointRow, DecisionRow, EnforcementRow, NotificationRow, OutcomeRow, RuleRow, Store,
+    StoreError, Table, ViolationRow,
 };
 
 /// The parts of the health that are ready once the stream is read, or another sink reads it.
-pub const PARTS: [&str; 6] = [
+pub const PARTS: [&str; 7] = [
     "sink-decisions",
     "sink-violations",
     "sink-notifications",
+    "sink-outcomes",
     "sink-rules",
     "sink-enforcement",
     "sink-checkpoints",
@@ -141,6 +142,7 @@ pub async fn run_observed(
     lines.spawn(parts.clone().line::<DecisionRow>());
     lines.spawn(parts.clone().line::<ViolationRow>());
     lines.spawn(parts.clone().line::<NotificationRow>());
+    lines.spawn(parts.clone().line::<OutcomeRow>());
     lines.spawn(parts.clone().line::<RuleRow>());
     lines.spawn(parts.clone().line::<EnforcementRow>());
     lines.spawn(parts.line::<CheckpointRow>());
@@ -326,6 +328,7 @@ fn consumer_settings(
         pull_bytes: bytes(config.sink.batch_bytes).max(largest.saturating_mul(2)),
         begin: None,
         rewind: true,
+        shared: false,
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn find(
     }
     of_workers(workers, &mut found);
     of_streams(config, nats, now, &mut found);
+    of_coverage(clickhouse, &mut found);
     of_disks(clickhouse, &mut found);
     found.0
 }
@@ -145,7 +146,13 @@ fn of_streams(config: &Config, nats: &NatsStatus, now: DateTime<Utc>, found: &mu
         let waiting = consumer.pending.saturating_add(consumer.unacknowledged);
         if !consumer.active && waiting > 0 {
             // The consumer of a URL that is used no more waits as well.
-            let role = if consumer.name.contains("alerter") { "alerter" } else { "sink" };
+            let role = if consumer.name.contains("alerter") {
+                "alerter"
+            } else if consumer.name.ends_with("-unchecked") {
+                "worker"
+            } else {
+                "sink"
+            };
             found.add(
                 role,
                 format!(
@@ -184,6 +191,25 @@ fn of_streams(config: &Config, nats: &NatsStatus, now: DateTime<Utc>, found: &mu
             format!("{letters} events could not be stored (sluicegate deadletter list)"),
         );
     }
+}
+
+fn of_coverage(clickhouse: &ClickHouseStatus, found: &mut Found) {
+    let Some(calls) = clickhouse.coverage.as_ref().map(|coverage| &coverage.last_day) else {
+        return;
+    };
+    let Some(percent) = calls.percent().filter(|_| calls.unchecked > 0) else { return };
+    let causes: Vec<String> =
+        calls.causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    found.add(
+        "coverage",
+        format!(
+            "{percent} of the calls of the last 24 hours were checked: {} went on or were refused without \
+             an answer ({}), and {} of them would have been denied (sluicegate audit --unchecked)",
+            calls.unchecked,
+            causes.join(", "),
+            calls.would_deny
+        ),
+    );
 }
 
 fn of_disks(clickhouse: &ClickHouseStatus, found: &mut Found) {

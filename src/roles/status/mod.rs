@@ -16,7 +16,7 @@ use crate::bus::{BusError, Connection, Roll};
 use crate::config::Config;
 use crate::contract::admin::WorkerStatus;
 use crate::store::chain::{Chained, Link};
-use crate::store::{Disk, Store, TableSize};
+use crate::store::{Coverage, Disk, Store, TableSize};
 
 /// How the whole system stands.
 #[derive(Clone, Debug, Serialize)]
@@ -64,6 +64,11 @@ pub struct ClickHouseStatus {
     pub keep_decisions_seconds: u64,
     /// How long rows of `policy_violations` are kept, in seconds.
     pub keep_violations_seconds: u64,
+    /// How long rows of `policy_outcomes` are kept, in seconds.
+    pub keep_outcomes_seconds: u64,
+    /// Calls that were checked before they went on, and those that were not; none where that can't be
+    /// said.
+    pub coverage: Option<Coverage>,
     /// Its disks.
     pub disks: Vec<Disk>,
     /// The newest link of each chain of digests.
@@ -141,6 +146,8 @@ async fn of_clickhouse(config: &Config, store: &Store) -> ClickHouseStatus {
         tables: Vec::new(),
         keep_decisions_seconds: config.retention.decisions.as_secs(),
         keep_violations_seconds: config.retention.violations.as_secs(),
+        keep_outcomes_seconds: config.retention.outcomes.as_secs(),
+        coverage: None,
         disks: Vec::new(),
         chains: Vec::new(),
     };
@@ -152,11 +159,14 @@ async fn of_clickhouse(config: &Config, store: &Store) -> ClickHouseStatus {
             // Before the first sink has come there is no such table.
             chains.extend(store.newest_link(chained).await.unwrap_or_default());
         }
-        Ok::<_, crate::store::StoreError>((version, tables, disks, chains))
+        // Nor the columns that it is asked of.
+        let coverage = store.coverage().await.ok();
+        Ok::<_, crate::store::StoreError>((version, tables, disks, chains, coverage))
     };
     match asked.await {
-        Ok((version, tables, disks, chains)) => {
+        Ok((version, tables, disks, chains, coverage)) => {
             status.chains = chains;
+            status.coverage = coverage;
             status.version = version;
             status.tables = tables;
             status.disks = disks;

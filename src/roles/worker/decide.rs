@@ -1,19 +1,21 @@
 //! From a request's bytes to the reply and the events of its decision.
 
+mod unchecked;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::fit;
-use super::live::LivePolicies;
+use super::live::{InForce, LivePolicies};
 use super::numbers::Numbers;
 use super::remedy::{Remedies, Search};
-use super::usage::Usage;
+use super::usage::{self, Usage};
 use crate::bus::{Outgoing, Record, Subjects};
 use crate::config::{self, Config, OnUnavailable};
 use crate::contract::check::Stamp;
@@ -24,9 +26,11 @@ use crate::contract::{
 };
 use crate::domain::usage::UsageKey;
 use crate::domain::{
-    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Mode, Scope, Verdict, Violation,
-    combine, input, violation,
+    AuditState, CheckRequest, Decision, EnforcementMode, FailMode, Identity, Mode, Scope, Verdict,
+    Violation, combine, input, violation,
 };
+
+pub(super) use self::unchecked::{Assessed, Reported, Unusable};
 use crate::engine::{Check, EvaluationLimits, Evaluator};
 use crate::roles::bytes;
 use crate::runtime::metrics::{self, CheckOutcome, FailOpenReason};
@@ -206,47 +210,12 @@ impl Decider {
         let identity = request.identity();
         let input = input::build(&request, timestamp);
         let in_force = self.policies.current();
+        let second = usage::now();
+        let mut decision = self.weigh(&in_force, &request, &identity, &input, second, evaluator);
+        if in_force.enforcement != EnforcementMode::Off && decision.verdict == Verdict::Allow {
+            self.count(&in_force, &request, &identity, second);
+        }
         let set = &in_force.set;
-
-        let mut decision = if in_force.enforcement == EnforcementMode::Off {
-            combine::disabled()
-        } else {
-            let key =
-                UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
-            let count = |scope: Option<&Scope>, window| {
-                let count = |key: &UsageKey| self.usage.count(key, window).saturating_add(1);
-                match scope {
-                    Some(scope) => Some(count(&UsageKey::of_scope(scope, &request.action))),
-                    None => (!key.subject.is_empty()).then(|| count(&key)),
-                }
-            };
-            let shadow = in_force.enforcement == EnforcementMode::Shadow;
-            let outcomes = evaluator.evaluate(
-                set,
-                &Check {
-                    request: &request,
-                    identity: &identity,
-                    input: &input,
-                    usage: Some(&count),
-                    fail_mode: self.fail_mode,
-                    shadow,
-                },
-            );
-            let decision = if shadow {
-                combine::combine_shadow(outcomes)
-            } else {
-                combine(outcomes, request.package.as_deref())
-            };
-            if decision.verdict == Verdict::Allow {
-                for scope in set.scopes_of(&identity) {
-                    self.usage.add(UsageKey::of_scope(&scope, &request.action));
-                }
-                if !key.subject.is_empty() {
-                    self.usage.add(key);
-                }
-            }
-            decision
-        };
         if mismatch {
             decision.warnings.push(IDENTITY_MISMATCH.to_owned());
             decision.warnings.sort();
@@ -273,6 +242,59 @@ impl Decider {
         });
         let record = self.record(event, &decision, traceparent);
         Answer { reply, record, search, largest: self.largest, strict }
+    }
+
+    /// What the policies in force say of a request, by the usage as it was at a second.
+    fn weigh(
+        &self,
+        in_force: &InForce,
+        request: &CheckRequest,
+        identity: &Identity,
+        input: &Map<String, Value>,
+        second: u64,
+        evaluator: &mut Evaluator,
+    ) -> Decision {
+        if in_force.enforcement == EnforcementMode::Off {
+            return combine::disabled();
+        }
+        let key =
+            UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
+        let count = |scope: Option<&Scope>, window| {
+            let count = |key: &UsageKey| self.usage.count(key, second, window).saturating_add(1);
+            match scope {
+                Some(scope) => Some(count(&UsageKey::of_scope(scope, &request.action))),
+                None => (!key.subject.is_empty()).then(|| count(&key)),
+            }
+        };
+        let shadow = in_force.enforcement == EnforcementMode::Shadow;
+        let outcomes = evaluator.evaluate(
+            &in_force.set,
+            &Check {
+                request,
+                identity,
+                input,
+                usage: Some(&count),
+                fail_mode: self.fail_mode,
+                shadow,
+            },
+        );
+        if shadow {
+            combine::combine_shadow(outcomes)
+        } else {
+            combine(outcomes, request.package.as_deref())
+        }
+    }
+
+    /// Counts a call that went on.
+    fn count(&self, in_force: &InForce, request: &CheckRequest, identity: &Identity, second: u64) {
+        for scope in in_force.set.scopes_of(identity) {
+            self.usage.add(UsageKey::of_scope(&scope, &request.action), second);
+        }
+        let subject = identity.subject();
+        if !subject.is_empty() {
+            let key = UsageKey { subject: subject.to_owned(), action: request.action.clone() };
+            self.usage.add(key, second);
+        }
     }
 
     /// The events of a decision: its own first, then one for each violation.

@@ -168,6 +168,7 @@ mod tests {
             enforced: true,
             error: false,
             error_message: String::new(),
+            unchecked: String::new(),
             duration_us: 1,
         }
     }

@@ -9,6 +9,7 @@ mod manage;
 mod numbers;
 mod recording;
 mod remedy;
+mod unchecked;
 mod usage;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use self::live::LivePolicies;
 use self::manage::Manager;
 use self::numbers::Numbers;
 use self::recording::{Checkpoints, Telling};
+use self::unchecked::Unchecked;
 use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
@@ -109,8 +111,14 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
         numbers,
         largest,
     );
-    let pool =
-        Pool::start(&config, Arc::new(decider), recorder.clone()).map_err(WorkerError::Thread)?;
+    let decider = Arc::new(decider);
+    let pool = Pool::start(&config, Arc::clone(&decider), recorder.clone())
+        .map_err(WorkerError::Thread)?;
+    let takes_unchecked = config.unchecked.enabled && config.audit.acknowledge != Acknowledge::Off;
+    let unchecked = takes_unchecked
+        .then(|| Unchecked::start(&context, &recording, &subjects, &decider))
+        .transpose()
+        .map_err(WorkerError::Thread)?;
 
     let manager = Manager::new(&config, policies.clone(), bucket, recording.clone());
     let health = context.health.part("checks");
@@ -134,7 +142,8 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     };
     let left = Box::pin(intake.run(&context.stop, config.shutdown.drain)).await;
     let deadline = left.told + config.shutdown.drain;
-    drain(&context, left, &recorder, telling, &[&responding, &recording]).await;
+    let finishing = Finishing { recorder: &recorder, telling, unchecked };
+    drain(&context, left, finishing, &[&responding, &recording]).await;
     background.cancel();
     // Whoever waits for all workers must not wait for this one.
     let farewell = deadline.max(Instant::now() + FAREWELL);
@@ -196,18 +205,28 @@ fn spawn_until(stop: &CancellationToken, work: impl Future<Output = ()> + Send +
     tokio::spawn(async move { stop.run_until_cancelled(work).await });
 }
 
+/// What has its own end.
+struct Finishing<'a> {
+    recorder: &'a Recorder,
+    telling: Telling,
+    unchecked: Option<Unchecked>,
+}
+
 /// Finishes what was accepted: checks in flight are answered, kept events are sent.
 async fn drain(
     context: &RoleContext,
     left: Left,
-    recorder: &Recorder,
-    telling: Telling,
+    finishing: Finishing<'_>,
     connections: &[&Connection],
 ) {
     let all = context.config.audit.max_in_flight;
     let drain = context.config.shutdown.drain;
     let Left { told, pool, in_flight, manager, _standing: _answers } = left;
+    let Finishing { recorder, telling, unchecked } = finishing;
     let finished = async {
+        if let Some(unchecked) = unchecked {
+            unchecked.finished().await;
+        }
         pool.stop().await;
         let _all = in_flight.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
         manager.finished().await;

@@ -72,14 +72,16 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Calls within the `window` seconds before now.
-    pub(super) fn count(&self, key: &UsageKey, window: u64) -> u64 {
-        self.counter.lock().unwrap_or_else(PoisonError::into_inner).count(key, now(), window)
+    /// Calls within the `window` seconds before a second.
+    pub(super) fn count(&self, key: &UsageKey, second: u64, window: u64) -> u64 {
+        self.counter.lock().unwrap_or_else(PoisonError::into_inner).count(key, second, window)
     }
 
-    /// Adds one call of now.
-    pub(super) fn add(&self, key: UsageKey) {
-        let second = now();
+    /// Adds one call at a second, unless that is too long ago for any window.
+    pub(super) fn add(&self, key: UsageKey, second: u64) {
+        if second < now().saturating_sub(LONGEST_WINDOW) {
+            return;
+        }
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         *untold.0.entry((key.clone(), second)).or_default() += 1;
         drop(untold);
@@ -123,6 +125,6 @@ impl Usage {
     }
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

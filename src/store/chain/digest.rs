@@ -58,6 +58,7 @@ const DECISIONS: &[(&str, Kind)] = &[
     ("enforced", Flag),
     ("error", Flag),
     ("error_message", Text),
+    ("unchecked", Text),
     ("input_data", Text),
     ("duration_us", Number),
     ("worker", Text),
@@ -216,6 +217,7 @@ impl Digested for DecisionRow {
         fields.number(u64::from(self.enforced));
         fields.number(u64::from(self.error));
         fields.text(&self.error_message);
+        fields.text(&self.unchecked);
         fields.text(&self.input_data);
         fields.number(self.duration_us);
         fields.text(&self.worker);

@@ -311,17 +311,21 @@ impl Store {
     /// # Errors
     /// When ClickHouse fails.
     pub async fn unnumbered(&self, span: Span) -> Result<u64, StoreError> {
-        let of = |table: &str| {
+        // Events of unchecked calls have none on purpose.
+        let of = |table: &str, numbered: &str| {
             format!(
-                "(SELECT count() FROM {table} WHERE worker_sequence = 0 \
+                "(SELECT count() FROM {table} WHERE worker_sequence = 0 AND {numbered} \
                   AND timestamp >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') \
                   AND timestamp < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC'))"
             )
         };
         let sql = format!(
             "SELECT assumeNotNull({}) + assumeNotNull({})",
-            of("policy_decisions"),
-            of("policy_violations")
+            of("policy_decisions", "unchecked = ''"),
+            of(
+                "policy_violations",
+                "decision_id NOT IN (SELECT id FROM policy_decisions WHERE unchecked != '')"
+            )
         );
         let query = self.spanning(&sql, span).fetch_one::<u64>();
         self.within_query_timeout("counting rows without numbers", query).await

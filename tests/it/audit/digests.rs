@@ -34,7 +34,7 @@ fn rows() -> impl Strategy<Value = (Vec<DecisionRow>, Vec<ViolationRow>)> {
     let base =
         DecisionRow::new(decision(&json!({})), StreamPosition { epoch: epoch(), sequence: 0 })
             .unwrap();
-    let words = prop::collection::vec(text(), 17);
+    let words = prop::collection::vec(text(), 18);
     let lists = prop::collection::vec(texts(), 4);
     let numbers = (any::<u64>(), any::<u64>(), any::<[bool; 2]>(), any::<u128>(), 0..1_000_000_i64);
     let row = (words, lists, numbers).prop_map(move |(words, lists, numbers)| {
@@ -58,6 +58,7 @@ fn rows() -> impl Strategy<Value = (Vec<DecisionRow>, Vec<ViolationRow>)> {
             &mut row.policy_result,
             &mut row.decision_reason,
             &mut row.error_message,
+            &mut row.unchecked,
             &mut row.input_data,
         ] {
             *field = words.next().unwrap();
@@ -154,7 +155,7 @@ fn clickhouse_and_the_program_digest_alike() {
 #[test]
 fn the_digest_of_a_known_row() {
     let row = DecisionRow::new(
-        decision(&json!({"id": "0197a000-0000-7000-8000-000000000001"})),
+        decision(&json!({"id": "0197a000-0000-7000-8000-000000000001", "unchecked": "timeout"})),
         StreamPosition { epoch: epoch(), sequence: 1 },
     )
     .unwrap();
@@ -184,6 +185,7 @@ fn the_digest_of_a_known_row() {
         "1",
         "0",
         "",
+        "timeout",
         &row.input_data,
         "84",
         "w-1",

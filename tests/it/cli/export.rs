@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use sluicegate::config;
-use sluicegate::store::{DecisionRow, Store, StreamPosition, migrate};
+use sluicegate::store::{DecisionRow, OutcomeRow, Store, StreamPosition, migrate};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -194,4 +194,33 @@ async fn one_that_breaks_off_leaves_no_file_and_says_so() {
     assert_ne!(said.code, 0, "{said:?}");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().collect();
     assert!(left.is_empty(), "nothing that looks whole is left: {left:?}");
+}
+
+#[tokio::test]
+async fn outcomes_are_exported_by_what_they_have() {
+    let config = filled(3).await;
+    let store = Store::connect(&config);
+    let at = StreamPosition { epoch: chrono::Utc::now(), sequence: 1 };
+    let rows: Vec<OutcomeRow> = ["planner", "engineer"]
+        .map(|agent| {
+            let event = json!({
+                "schema": 1, "id": uuid::Uuid::now_v7(), "decision_id": uuid::Uuid::now_v7(),
+                "timestamp": chrono::Utc::now(), "outcome": "error", "exception_type": HOSTILE,
+                "duration_seconds": 0.5, "cost_usd": null, "action": "llm_call", "agent": agent,
+            });
+            OutcomeRow::new(serde_json::from_value(event).unwrap(), at).unwrap()
+        })
+        .into();
+    let rows: Vec<&OutcomeRow> = rows.iter().collect();
+    store.insert(&rows, "a").await.unwrap();
+    store.insert(&rows, "b").await.unwrap();
+    let arguments = ["--outcomes", "--agent", "planner", "--format", "jsonl", "-o", "-"];
+    let said = export(&config, &arguments).run().ended_with(0);
+    let row: Value = serde_json::from_str(said.out.trim()).unwrap();
+    assert_eq!((&row["agent"], &row["outcome"]), (&json!("planner"), &json!("error")));
+    assert_eq!(row["exception_type"], json!(HOSTILE));
+    assert_eq!(row["cost_usd"], Value::Null);
+    assert_eq!(row["id"].as_str().unwrap().len(), 36);
+    let wrong = ["--outcomes", "--decision", "deny", "--format", "jsonl", "-o", "-"];
+    export(&config, &wrong).run().ended_with(64);
 }

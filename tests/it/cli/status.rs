@@ -1,8 +1,10 @@
 //! `sluicegate status`: the whole system at a glance.
 
+use chrono::Utc;
 use serde_json::{Value, json};
-use sluicegate::store::{Store, migrate};
+use sluicegate::store::{DecisionRow, Store, StreamPosition, migrate};
 
+use crate::store::decision;
 use crate::support::servers::{ClickHouse, poll};
 use crate::worker::support::program::Said;
 use crate::worker::support::{Fleet, Program};
@@ -65,4 +67,52 @@ async fn what_wants_a_look_is_named_with_the_way_out() {
     fleet.nats.kill();
     let said = status(&fleet.nats.url(), clickhouse, &[]);
     assert_eq!(said.code, 4, "{said:?}");
+}
+
+#[tokio::test]
+async fn calls_that_went_on_unchecked_are_counted_and_named() {
+    let fleet = Fleet::new();
+    let config = ClickHouse::shared().config();
+    let store = Store::connect(&config);
+    migrate(&store).await.unwrap();
+    let clickhouse = (config.url.as_str(), config.database.as_str());
+    let (_worker, _agent, _audit) = fleet.start().await;
+    let row = |sequence, unchecked: &str, hours| {
+        let change = json!({
+            "timestamp": Utc::now() - chrono::TimeDelta::hours(hours), "unchecked": unchecked,
+            "decision": "allow", "would_deny": if unchecked == "timeout" { vec!["d"] } else { vec![] },
+        });
+        let at = StreamPosition { epoch: Utc::now(), sequence };
+        DecisionRow::new(decision(&change), at).unwrap()
+    };
+    let checked: Vec<DecisionRow> = (1..=6).map(|n| row(n, "", 0)).collect();
+    store.insert(&checked.iter().collect::<Vec<_>>(), "checked").await.unwrap();
+    let said = poll("nothing wants a look", || {
+        let said = status(&fleet.nats.url(), clickhouse, &["--json"]);
+        about(&said).is_empty().then_some(said)
+    });
+    assert_eq!(said.json()["clickhouse"]["coverage"]["last_hour"]["checked"], 6);
+
+    let unchecked = [row(7, "timeout", 0), row(8, "no_responders", 3), row(9, "timeout", 30)];
+    store.insert(&unchecked.iter().collect::<Vec<_>>(), "unchecked").await.unwrap();
+    let said = status(&fleet.nats.url(), clickhouse, &["--json"]);
+    assert_eq!((said.code, about(&said)), (1, vec!["coverage".to_owned()]));
+    let coverage = said.json()["clickhouse"]["coverage"].clone();
+    assert_eq!(coverage["last_hour"]["unchecked"], 1);
+    assert_eq!(coverage["last_day"]["causes"], json!({"no_responders": 1, "timeout": 1}));
+    assert_eq!(coverage["last_day"]["would_deny"], 1);
+    let said = status(&fleet.nats.url(), clickhouse, &[]);
+    for words in [
+        "coverage, last hour: 85.71 %, 6 checked, 1 unchecked",
+        "75 % of the calls of the last 24 hours were checked",
+        "no_responders 1, timeout 1",
+    ] {
+        assert!(said.out.contains(words), "{words}: {}", said.out);
+    }
+
+    let database = format!("clickhouse.database={}", config.database);
+    let servers = ["--clickhouse-url", &config.url, "--set", &database];
+    let list = [&["audit", "--unchecked", "--since", "7d", "--json"][..], &servers].concat();
+    let listed = Program::new(&list).run().ended_with(0);
+    assert_eq!(listed.out.matches("\"duration_us\"").count(), 3, "{listed:?}");
 }

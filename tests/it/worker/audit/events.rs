@@ -61,6 +61,7 @@ async fn a_decision_event_says_everything() {
             "step_id",
             "subject",
             "timestamp",
+            "unchecked",
             "user",
             "warnings",
             "worker",

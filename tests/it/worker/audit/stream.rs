@@ -24,6 +24,7 @@ async fn created_as_configured() {
         [
             "policy.decision.>",
             "policy.violation.>",
+            "policy.unchecked",
             "policy.outcome",
             "policy.notification",
             "policy.checkpoint",
@@ -62,7 +63,7 @@ async fn an_existing_stream_is_brought_to_the_configuration_and_keeps_its_events
 
     let (_worker, _, audit) = fleet.start().await;
     let config = audit.config().await;
-    assert_eq!(config.subjects.len(), 5);
+    assert_eq!(config.subjects.len(), 6);
     assert_eq!(config.discard, DiscardPolicy::New);
     assert_eq!(config.max_bytes, 256 << 20);
     assert_eq!(config.max_age, Duration::from_secs(14 * 86_400));

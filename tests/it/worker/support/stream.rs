@@ -28,7 +28,7 @@ pub(crate) struct Stored {
     pub(crate) id: String,
     /// Its header `traceparent`.
     pub(crate) traceparent: Option<String>,
-    /// Its payload.
+    /// Its payload; null where it is no JSON.
     pub(crate) event: Value,
 }
 
@@ -144,6 +144,6 @@ fn stored(subject: &str, headers: &async_nats::HeaderMap, payload: &[u8]) -> Sto
         subject: subject.to_owned(),
         id: header("Nats-Msg-Id").unwrap_or_default(),
         traceparent: header("traceparent"),
-        event: serde_json::from_slice(payload).unwrap(),
+        event: serde_json::from_slice(payload).unwrap_or_default(),
     }
 }
