@@ -1,4 +1,5 @@
-//! After the faults: until everything is ready, nothing is kept back and everything is consumed.
+//! After the faults: until everything is ready, nothing is kept back, everything is consumed and what
+//! was consumed is where it belongs.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,7 @@ use super::fleet::Fleet;
 use crate::bus::Connection;
 use crate::bus::overview::overview;
 use crate::bus::subjects::bucket_stream;
+use crate::store::Store;
 
 /// Time between two looks.
 const POLL: Duration = Duration::from_millis(200);
@@ -63,7 +65,13 @@ async fn left(fleet: &Fleet, connection: &Connection) -> Result<(), String> {
             }
         }
     }
-    Ok(())
+    // A notification that was faster than its violation is tried again, less and less often.
+    let store = Store::connect(&config.clickhouse);
+    let early = store.unapplied_notifications(config.stream.max_age, 1).await;
+    match early.map_err(|error| error.to_string())?.first() {
+        Some(id) => Err(format!("violation {id} doesn't say yet who was told of it")),
+        None => Ok(()),
+    }
 }
 
 /// The value of a metric without labels in the text that Prometheus reads.
