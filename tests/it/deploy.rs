@@ -211,7 +211,10 @@ fn the_cluster_keeps_three_copies_on_disk() {
         .output()
         .unwrap();
     assert!(accepted.status.success(), "{accepted:?}");
-    assert!(read("deploy/nats/cluster.conf").contains("\n  sync_interval: always\n"));
+    let configuration = read("deploy/nats/cluster.conf");
+    assert!(configuration.contains("\n  sync_interval: always\n"));
+    // What `cluster::a_leader_that_is_paused…` needs: a server that hangs is given up soon.
+    assert!(configuration.contains("\n  ping_interval: \"2s\"\n  ping_max: 2\n"));
     let shown = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
         .args(["config", "--profile", "cluster", "--json"])
         .env_clear()

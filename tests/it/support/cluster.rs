@@ -39,12 +39,13 @@ impl NatsCluster {
                 let own = routes.iter().filter(|(from, ..)| *from == node);
                 let urls: Vec<String> =
                     own.map(|(.., way)| format!("\"nats://{}\"", way.address())).collect();
+                // A node that hangs is given up soon, as deploy/nats/cluster.conf has it.
                 // What is told to the others leads nowhere: they know the way already, and must not
                 // find one that can't be cut. Clients, too, keep to the servers that they name.
                 let cluster = format!(
                     "server_name: n{node}\ncluster {{\n  name: test\n  listen: \"127.0.0.1:{}\"\n  \
                      routes: [{}]\n  cluster_advertise: \"127.0.0.1:1\"\n  no_advertise: true\n  \
-                     connect_retries: 0\n}}\n{lines}",
+                     connect_retries: 0\n  ping_interval: \"1s\"\n  ping_max: 2\n}}\n{lines}",
                     ports[node],
                     urls.join(", "),
                 );

@@ -30,6 +30,7 @@ impl Agent {
     pub(crate) async fn connect(url: &str) -> Self {
         let client = async_nats::ConnectOptions::new()
             .request_timeout(Some(PATIENCE))
+            .ping_interval(Duration::from_secs(1))
             .connect(servers(url))
             .await
             .unwrap();
