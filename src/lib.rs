@@ -15,6 +15,8 @@ pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod contract;
+#[cfg(feature = "server")]
+pub mod demo;
 pub mod domain;
 #[cfg(feature = "server")]
 pub mod embedded;

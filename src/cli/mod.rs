@@ -7,6 +7,7 @@ mod chaos;
 mod check;
 mod config;
 mod deadletter;
+mod demo;
 mod enforcement;
 mod eval;
 mod exit;
@@ -144,6 +145,8 @@ Examples:
     /// Measure speed, beside a baseline from the same run
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Let a fleet of simulated agents work, so that there is something to see
+    Demo(demo::Demo),
     /// Harm a fleet of its own at random, and prove that nothing is lost and nothing doubled
     Chaos(chaos::Chaos),
 }
@@ -189,6 +192,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Status(command) => status::run(&command, &loaded.config, json).await,
             Command::Health(command) => health::run(&command, &loaded.config, json).await,
             Command::Bench(command) => bench::run(command, &loaded.config, json).await,
+            Command::Demo(command) => Box::pin(demo::run(command, &loaded.config, json)).await,
             Command::Chaos(command) => Box::pin(chaos::run(command, &loaded.config, json)).await,
             Command::Policy(command) => policy::run(command, &loaded.config, json).await,
             Command::Enforcement(command) => enforcement::run(command, &loaded.config, json).await,

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exit::Exit;
 use super::print::{self, DIM, GOOD, STRONG, styled};
-use super::serve;
+use super::{demo, serve};
 use crate::config::Config;
 use crate::embedded::{EmbeddedError, Stack};
 use crate::roles::alerter;
@@ -19,11 +19,15 @@ use crate::runtime::shutdown;
 #[command(after_help = "\
 Examples:
   sluicegate up
+  sluicegate up --demo
   sluicegate up --quiet --set http.listen=127.0.0.1:8282")]
 pub(crate) struct Up {
     /// Say nothing on standard output once it runs
     #[arg(long, short)]
     quiet: bool,
+    /// Let a fleet of simulated agents work, as `sluicegate demo` does
+    #[arg(long)]
+    demo: bool,
 }
 
 pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
@@ -47,7 +51,12 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         if !command.quiet {
-            welcome(&config, &stack, start);
+            welcome(&config, &stack, start, command.demo);
+        }
+        if command.demo
+            && let Err(error) = demo::beside(&config, stop.clone()).await
+        {
+            tracing::error!("the demo's fleet doesn't work: {error:#}");
         }
         std::future::pending::<()>().await;
     };
@@ -60,7 +69,7 @@ pub(crate) async fn run(command: Up, config: Config) -> anyhow::Result<Exit> {
     outcome
 }
 
-fn welcome(config: &Config, stack: &Stack, start: Instant) {
+fn welcome(config: &Config, stack: &Stack, start: Instant, demo: bool) {
     let line = |name: &str, place: &str, what: &str| {
         let place = styled(STRONG, format!("{place:<30}"));
         print::line(format!("  {name:<11} {place} {}", styled(DIM, what)));
@@ -78,6 +87,9 @@ fn welcome(config: &Config, stack: &Stack, start: Instant) {
     line("data", &config.embedded.data.display().to_string(), "survive a restart");
     for target in alerter::target_names(&config.alerter) {
         line("alerts", &target, "violations are posted there");
+    }
+    if demo {
+        line("demo", "sluicegate tail", "12 agents work in the project `demo`");
     }
     line("policies", "sluicegate policy list", "enable one: sluicegate policy enable cost_control");
     print::line("");

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod demo;
 mod enforcement;
 mod explain;
 mod export;

@@ -80,7 +80,8 @@ impl Rig {
         };
         let sink = tokio::spawn(sink::run(context));
         let manner = Manner { patience: Duration::from_secs(4), pause: Duration::from_millis(20) };
-        let crowd = Crowd::asking(&[cluster.url()], 4, 4, manner).await;
+        // At each node: wherever the worker hangs, somebody is there when it is cut off.
+        let crowd = Crowd::asking(&cluster.urls(), 2, 3, manner).await;
         crowd.answers_more(100).await;
         let admin = Admin::new(
             &Agent { client: cluster.client().await, ..Agent::connect(&cluster.url()).await },

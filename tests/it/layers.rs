@@ -170,6 +170,7 @@ fn layers_import_only_what_is_below_them() {
         ("bus", &["domain", "contract", "config", "runtime"]),
         ("store", &["domain", "contract", "config", "runtime"]),
         ("client", &["domain", "contract"]),
+        ("demo", &["client"]),
         ("embedded", &["config", "runtime"]),
         ("suites", &["domain", "contract", "engine"]),
         ("roles", &["domain", "contract", "config", "runtime", "engine", "bus", "store"]),
@@ -181,7 +182,7 @@ fn layers_import_only_what_is_below_them() {
             "cli",
             &[
                 "domain", "contract", "config", "runtime", "engine", "bus", "store", "roles",
-                "client", "embedded", "suites", "chaos",
+                "client", "embedded", "suites", "chaos", "demo",
             ],
         ),
         ("lib", &[]),

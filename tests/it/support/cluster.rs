@@ -62,6 +62,16 @@ impl NatsCluster {
         self.nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
     }
 
+    /// The same, for as many clients as there are nodes: each begins with another one.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let mut urls: Vec<String> = self.nodes.iter().map(NatsServer::url).collect();
+        let each = (0..NODES).map(|_| {
+            urls.rotate_left(1);
+            urls.join(",")
+        });
+        each.collect()
+    }
+
     /// A connection to any node that is there.
     pub(crate) async fn client(&self) -> async_nats::Client {
         ConnectOptions::new()

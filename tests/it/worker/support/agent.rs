@@ -27,10 +27,12 @@ pub(crate) struct Refusal {
 }
 
 impl Agent {
+    /// Connects to the first of these servers that takes it.
     pub(crate) async fn connect(url: &str) -> Self {
         let client = async_nats::ConnectOptions::new()
             .request_timeout(Some(PATIENCE))
             .ping_interval(Duration::from_secs(1))
+            .retain_servers_order()
             .connect(servers(url))
             .await
             .unwrap();
