@@ -142,9 +142,10 @@ async fn tables_are_alive_from_the_first_minute() {
     let client = outside(&config);
     crate::store::eventually("decisions and outcomes are rows", async || {
         let rows: Result<(u64, u64, u64), _> = client
-            .query(
+            .query_raw(
                 "SELECT countIf(decision = 'allow'), countIf(decision = 'deny'), \
-                 (SELECT count() FROM policy_outcomes WHERE outcome = 'ok' AND cost_usd > 0) \
+                 countIf(id IN (SELECT decision_id FROM policy_outcomes \
+                 WHERE outcome = 'ok' AND cost_usd > 0)) \
                  FROM policy_decisions WHERE project_id = 'demo'",
             )
             .fetch_one()
