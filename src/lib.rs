@@ -30,3 +30,8 @@ pub mod runtime;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod suites;
+
+/// The program in the README compiles.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
