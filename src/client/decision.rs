@@ -155,7 +155,7 @@ impl Decision {
     }
 
     /// What an unchecked call gets.
-    pub(super) fn unchecked(id: Uuid, allowed: bool, failure: Failure) -> Self {
+    pub(super) fn not_checked(id: Uuid, allowed: bool, failure: Failure) -> Self {
         let reason = format!("not checked: {}", failure.message);
         Self {
             allowed,

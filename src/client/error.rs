@@ -141,7 +141,7 @@ mod tests {
         ] {
             let message = failure.message.clone();
             assert_eq!(ClientError::from(failure.clone()).is_transient(), transient, "{failure:?}");
-            let decision = Decision::unchecked(Uuid::now_v7(), false, failure);
+            let decision = Decision::not_checked(Uuid::now_v7(), false, failure);
             let denied = Denied { action: "act".to_owned(), decision: Box::new(decision) };
             assert_eq!(denied.to_string(), format!("act is denied: not checked: {message}"));
             assert_eq!(denied.is_transient(), transient, "{denied}");

@@ -307,7 +307,7 @@ impl Client {
         let id = Uuid::now_v7();
         self.inner.counters.unchecked(failure.cause, 1);
         self.inner.reports.take(id, allowed, &failure, check);
-        Decision::unchecked(id, allowed, failure)
+        Decision::not_checked(id, allowed, failure)
     }
 
     /// How long anything but a check may take: reading policies is no agent's hot path.

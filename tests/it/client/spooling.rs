@@ -61,7 +61,7 @@ async fn what_a_killed_process_saw_is_reported_by_the_next() {
         files(folder.path()).into_iter().find(|text| text.ends_with("}\n"))
     });
     example.kill();
-    assert_eq!(files(folder.path()), [written.clone()]);
+    assert_eq!(files(folder.path()), std::slice::from_ref(&written));
     nats.restart();
     let reports = Reports::open(&nats.url()).await;
     let settings = Settings { spool_folder: Some(folder.path().into()), ..patient(&nats.url()) };
