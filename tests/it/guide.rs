@@ -215,7 +215,7 @@ fn the_first_steps_of_the_readme() {
 /// With the permissions that docs/security.md shows, everyone can do what they are there for.
 #[test]
 fn the_permissions_of_the_security_page_suffice() {
-    let users = ["planner", "operator", "worker", "sink", "alerter", "pager"];
+    let users = ["planner", "operator", "worker", "sink", "alerter", "console", "pager"];
     let page = document("docs/security.md");
     let texts = fences(&page, "text");
     let accounts = texts.iter().find(|text| text.starts_with("accounts")).unwrap();
@@ -271,10 +271,24 @@ fn the_permissions_of_the_security_page_suffice() {
     );
     poll_for("how it ended is in ClickHouse", "SELECT count() FROM outcomes");
     runtime.block_on(is_acknowledged(&nats.url()));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let _console = program("console", &["console"]).env("SLUICEGATE_HTTP_LISTEN", &listen).start();
+    poll("a check over HTTP", || runtime.block_on(denied_over_http(&listen)).then_some(()));
     worker.signal(Signal::SIGTERM);
     assert!(worker.wait().success(), "{}", worker.log());
     assert!(!worker.log().contains("wait in files"), "{}", worker.log());
     poll_for("that it has ended", "SELECT count() FROM audit_workers WHERE last");
+}
+
+/// Whether a worker denies what is asked at the console.
+async fn denied_over_http(listen: &str) -> bool {
+    let body = serde_json::json!({"input": {"action": "file_read", "resource": "/data/.env"}});
+    let url = format!("http://{listen}/v1/data/cmbagent/data_privacy");
+    let Ok(answer) = reqwest::Client::new().post(url).json(&body).send().await else {
+        return false;
+    };
+    let answer: serde_json::Value = answer.json().await.unwrap_or_default();
+    answer["result"]["allow"] == false
 }
 
 async fn signed_in(url: &str, user: &str) -> async_nats::jetstream::Context {

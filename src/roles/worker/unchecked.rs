@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::decide::{Assessed, Decider, Reported, Unusable};
 use crate::bus::consumer::{Consumer, ConsumerSettings, Delivered, Delivery, Session};
 use crate::bus::deadletter::{DeadLetter, DeadLetters};
-use crate::bus::{self, BusError, Connection, Publisher, Subjects};
+use crate::bus::{BusError, Connection, Publisher, Subjects};
 use crate::engine::{Evaluator, stack_bytes};
 use crate::roles::in_flight::InFlight;
 use crate::roles::{RoleContext, bytes};
@@ -48,8 +48,6 @@ pub(super) struct Unchecked {
 /// Reads reports.
 struct Reader {
     context: RoleContext,
-    connection: Connection,
-    subjects: Subjects,
     consumer: Consumer,
     desk: Desk,
     room: Arc<Semaphore>,
@@ -100,8 +98,6 @@ impl Unchecked {
         };
         let reader = Reader {
             context: context.clone(),
-            connection: connection.clone(),
-            subjects: subjects.clone(),
             consumer,
             desk,
             room: Arc::new(Semaphore::new(config.unchecked.max_in_flight)),
@@ -203,12 +199,8 @@ impl Reader {
 
     async fn open(&mut self) -> Result<Option<Session>, BusError> {
         let stop = self.stop.clone();
-        let opening = async {
-            let streams = &self.context.config.stream;
-            bus::stream::ensure_exist(&self.connection, streams, &self.subjects).await?;
-            self.consumer.open().await
-        };
-        let opened = Box::pin(stop.run_until_cancelled(opening)).await;
+        // The stream is the recorder's to make.
+        let opened = Box::pin(stop.run_until_cancelled(self.consumer.open())).await;
         let Some(session) = opened else { return Ok(None) };
         let session = session?;
         self.health.ready();

@@ -255,18 +255,23 @@ async fn the_lines_for_the_nats_command() {
     is_valid("outcome_event.json", &outcome);
 }
 
-/// The snippets of the README's first check.
+/// The program of the README's first check, where nothing is denied and where something is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_check_of_the_readme_in_python() {
-    let fleet = Fleet::with_shipped("");
-    let (_worker, ..) = fleet.start().await;
+    const STRICT: &str = "allow := input.estimated_cost_usd < 0.1\n\
+                          deny_reasons := [\"too_dear\"] if not allow";
     let snippet = fences(&document("README.md"), "python").remove(0);
-    let local = "nats://127.0.0.1:4222";
-    assert!(snippet.contains(local));
-    let file: PathBuf = fleet.folder().join("first.py");
-    std::fs::write(&file, snippet.replace(local, &fleet.nats.url())).unwrap();
-    let mut command = Command::new(python());
-    command.arg(file);
-    let said = tokio::task::block_in_place(|| run(command, &fleet.nats));
-    assert_eq!(said, "deny because: budget_exceeded\n");
+    let lax = Fleet::with_shipped("");
+    let strict = Fleet::with_policies(&[("strict", STRICT)]);
+    for (fleet, expected) in [(lax, "gpt-4 says hello\n"), (strict, "['too_dear'] [")] {
+        let (_worker, ..) = fleet.start().await;
+        let file: PathBuf = fleet.folder().join("first.py");
+        std::fs::write(&file, &snippet).unwrap();
+        let mut command = Command::new(python());
+        let package = root().join("clients/python/src");
+        command.arg(file).env("PYTHONPATH", package).env("SLUICEGATE_NATS_URL", fleet.nats.url());
+        command.env("POLICY_CLIENT_TIMEOUT", "60");
+        let said = tokio::task::block_in_place(|| run(command, &fleet.nats));
+        assert!(said.starts_with(expected), "{said:?} is not {expected:?}");
+    }
 }
