@@ -177,7 +177,7 @@ def stored(url: str, subject: str, **options: Any) -> List[Dict[str, Any]]:
     async def read(client: Client) -> List[Dict[str, Any]]:
         stream = client.jetstream()
         name = await stream.find_stream_name_by_subject(subject)
-        found = []
+        found: List[Dict[str, Any]] = []
         unacknowledged = ConsumerConfig(ack_policy=AckPolicy.NONE)
         subscription = await stream.pull_subscribe(subject, stream=name, config=unacknowledged)
         pending = (await subscription.consumer_info()).num_pending or 0

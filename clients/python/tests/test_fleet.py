@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
+
 from stack import ROOT, Nats, Worker, binary, environment, stored
 
 FLEET = ROOT / "examples" / "research_fleet" / "fleet.py"
@@ -44,9 +45,14 @@ def test_the_fleet_is_free_and_then_restrained(nats_server: Nats, worker: Worker
         product(nats_server, "policy", "enable", *name, "--wait")
     held = fleet(nats_server.url, tmp_path, "--run", "held")
     researcher = held["denied"]["researcher"]
-    assert researcher["file_read: sensitive_file_access"] == 4 and "file_read" not in held["done"]["researcher"]
+    assert (
+        researcher["file_read: sensitive_file_access"] == 4 and "file_read" not in held["done"]["researcher"]
+    )
     assert researcher["llm_call: expensive_model_for_low_priority"] == 20
-    assert researcher["llm_call: rate_limit_exceeded"] > 0 and held["done"]["researcher"]["llm_call gpt-4o-mini"] == 12
+    assert (
+        researcher["llm_call: rate_limit_exceeded"] > 0
+        and held["done"]["researcher"]["llm_call gpt-4o-mini"] == 12
+    )
     assert held["spent_usd"] < free["spent_usd"] and held["unchecked"] == 0 and held["advice"]
     poor = fleet(nats_server.url, tmp_path, "--run", "poor", "--budget", "0.01")
     assert poor["spent_usd"] <= 0.011 and any("budget_exceeded" in one for one in poor["denied"]["planner"])
