@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
@@ -20,7 +21,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "clients" / "python" / "src"
-DEADLINE = 30.0
+DEADLINE = 60.0
 T = TypeVar("T")
 
 
@@ -223,11 +224,12 @@ class Up:
     def __init__(self, folder: Path) -> None:
         self.port, clickhouse, console = free_port(), free_port(), free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        self.clickhouse = f"http://127.0.0.1:{clickhouse}"
         settings = (
             f"embedded.data={folder}/data",
             f"embedded.tools={tools()}",
             f"nats.url={self.url}",
-            f"clickhouse.url=http://127.0.0.1:{clickhouse}",
+            f"clickhouse.url={self.clickhouse}",
             f"http.listen=127.0.0.1:{console}",
             f"audit.spill_folder={folder}/spill",
         )
@@ -250,6 +252,21 @@ class Up:
             cwd=ROOT,
         )
         return run.returncode == 0
+
+    def rows(self, sql: str) -> List[Dict[str, Any]]:
+        """What ClickHouse answers."""
+        query = f"{sql} FORMAT JSONEachRow".encode()
+        with urllib.request.urlopen(f"{self.clickhouse}/?database=sluicegate", query, DEADLINE) as answer:
+            return [json.loads(line) for line in answer.read().splitlines()]
+
+    def product(self, *arguments: str) -> Any:
+        """What a command of the product prints as JSON; 1 says that something wants a look."""
+        servers = ("--nats-url", self.url, "--clickhouse-url", self.clickhouse, "--json")
+        run = subprocess.run(
+            [binary(), *arguments, *servers], capture_output=True, env=environment(), cwd=ROOT, text=True
+        )
+        assert run.returncode in (0, 1), run.stdout + run.stderr
+        return json.loads(run.stdout)
 
     def end(self) -> None:
         self.process.end(signal.SIGINT)
