@@ -104,7 +104,26 @@ impl Connection {
         payload: Vec<u8>,
         timeout: Duration,
     ) -> Result<Answered, BusError> {
-        let request = async_nats::Request::new().payload(payload.into()).timeout(Some(timeout));
+        self.request_with(subject, None, payload, timeout).await
+    }
+
+    /// As [`Self::request`], with a header.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn request_with(
+        &self,
+        subject: &str,
+        header: Option<(&'static str, &'static str)>,
+        payload: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Answered, BusError> {
+        let mut request = async_nats::Request::new().payload(payload.into()).timeout(Some(timeout));
+        if let Some((name, value)) = header {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert(name, value);
+            request = request.headers(headers);
+        }
         let message = self.client.send_request(subject.to_owned(), request).await.map_err(
             |error| match error.kind() {
                 RequestErrorKind::NoResponders => {

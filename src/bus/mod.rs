@@ -28,6 +28,6 @@ pub use error::BusError;
 pub use heads::{Head, Heads};
 pub use publisher::Publisher;
 pub use recorder::{Outgoing, Record, Recorder, RecorderSettings};
-pub use responder::{Incoming, Kind, Responder};
+pub use responder::{DOCUMENT, Incoming, Kind, Responder, WANT};
 pub use roll::Roll;
 pub use spill::{Destination, SpillSettings};

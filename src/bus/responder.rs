@@ -33,6 +33,11 @@ const NEVER_REACHED: u64 = u64::MAX;
 /// How often it is looked whether messages were dropped.
 const LOOKS: Duration = Duration::from_millis(250);
 
+/// The header by which a check asks for more than the decision.
+pub const WANT: &str = "Sluicegate-Want";
+/// Its value that asks for the other rules of the package that the check names.
+pub const DOCUMENT: &str = "document";
+
 /// What kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -77,6 +82,13 @@ impl Incoming {
     pub fn traceparent(&self) -> Option<&str> {
         let value = self.message.headers.as_ref()?.get("traceparent")?.as_str();
         is_traceparent(value).then_some(value)
+    }
+
+    /// Whether the header asks for the other rules of the package, see [`WANT`].
+    #[must_use]
+    pub fn wants_document(&self) -> bool {
+        let headers = self.message.headers.as_ref();
+        headers.and_then(|headers| headers.get(WANT)).is_some_and(|want| want.as_str() == DOCUMENT)
     }
 
     /// Answers.

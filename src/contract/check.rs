@@ -152,6 +152,21 @@ pub struct CheckReply {
     pub duration_us: u64,
     /// The worker's clock.
     pub timestamp: DateTime<Utc>,
+    /// The other rules of the package that the check names; only where the request's header asks
+    /// for them and there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<PackageDocument>,
+}
+
+/// The rules of a package beside `allow`, `deny_reasons` and `warnings`. They are not recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PackageDocument {
+    /// Values of those that are defined, by name. Functions and tests are left out.
+    #[serde(default)]
+    pub rules: Map<String, Value>,
+    /// Why there are none although there should be; left out where nothing went wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
 }
 
 /// What a reply holds beside the decision.
@@ -188,6 +203,7 @@ impl CheckReply {
             audit,
             duration_us: stamp.duration_us,
             timestamp: stamp.timestamp,
+            document: None,
         }
     }
 }

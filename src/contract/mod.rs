@@ -14,7 +14,7 @@ pub mod subjects;
 pub mod worker;
 
 pub use batch::{BatchReply, BatchRequest};
-pub use check::{CheckReply, PolicyReply};
+pub use check::{CheckReply, PackageDocument, PolicyReply};
 pub use evaluate::{EvaluateReply, EvaluateRequest};
 pub use event::{DecisionEvent, EVENT_SCHEMA, Number, ViolationEvent};
 pub use fault::{FaultCode, RequestFault};

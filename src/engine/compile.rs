@@ -18,7 +18,7 @@ use super::{bounded_builtins, builtins, nesting, recursion};
 pub(super) const ENTRY_RULES: [&str; 3] = ["allow", "deny_reasons", "warnings"];
 /// Packages under this name are the system's own.
 const OWN_PACKAGE: &str = "sluicegate";
-/// The one rule that the VM runs: a set of pairs, name and value, of those entry rules that are
+/// The one rule that the VM runs: a set of pairs, name and value, of those gathered rules that are
 /// defined.
 pub(super) const ENTRY_POINT: &str = "data.sluicegate.entry.result";
 const ENTRY_MODULE: &str = "sluicegate.entry.rego";
@@ -130,14 +130,29 @@ pub(super) fn compile_here(
     if present.is_empty() {
         return Err(EngineError::NoEntry { package });
     }
-    let gather: String = present
-        .iter()
-        .map(|rule| format!("result contains [\"{rule}\", value] if value := {path}.{rule}\n"))
-        .collect();
-    engine
-        .add_policy(ENTRY_MODULE.to_owned(), format!("package sluicegate.entry\n\n{gather}"))
-        .map_err(|e| EngineError::Package { package: package.clone(), reason: shown(&e) })?;
+    let program = gathering(&mut engine, &path, gatherer(&path, present))?;
+    let digest = Sha256::digest(rego.as_bytes()).into();
+    Ok(Compiled { program, digest, package, metadata })
+}
 
+/// A module that gathers rules of the package at `path`.
+pub(super) fn gatherer<'a>(path: &str, rules: impl IntoIterator<Item = &'a str>) -> String {
+    let gather = rules
+        .into_iter()
+        .map(|rule| format!("result contains [\"{rule}\", value] if value := {path}.{rule}\n"));
+    std::iter::once("package sluicegate.entry\n\n".to_owned()).chain(gather).collect()
+}
+
+/// The program for what an engine holds, a policy, and a module that gathers its rules.
+pub(super) fn gathering(
+    engine: &mut regorus::Engine,
+    path: &str,
+    gatherer: String,
+) -> Result<Arc<Program>, EngineError> {
+    engine.add_policy(ENTRY_MODULE.to_owned(), gatherer).map_err(|e| {
+        let package = path.strip_prefix("data.").unwrap_or(path).to_owned();
+        EngineError::Package { package, reason: shown(&e) }
+    })?;
     let policy = engine.compile_with_entrypoint(&ENTRY_POINT.into()).map_err(|e| refusal(&e))?;
     let program =
         Compiler::compile_from_policy(&policy, &[ENTRY_POINT]).map_err(|e| refusal(&e))?;
@@ -147,9 +162,7 @@ pub(super) fn compile_here(
     recursion::check(&program)?;
     let mut program = Arc::unwrap_or_clone(program);
     bounded_builtins::bound(&mut program);
-    let program = Arc::new(program);
-    let digest = Sha256::digest(rego.as_bytes()).into();
-    Ok(Compiled { program, digest, package, metadata })
+    Ok(Arc::new(program))
 }
 
 /// A complaint of the compiler: about a builtin that was left out, or about the policy.

@@ -7,6 +7,8 @@ use regorus::Value;
 use regorus::rvm::vm::RegoVM;
 use serde_json::{Map, json};
 
+use super::compile::Compiled;
+use super::document;
 use super::results::{self, SayLimits};
 use super::set::{Entry, PolicySet};
 use super::warm::WarmVms;
@@ -32,6 +34,12 @@ pub struct EvaluationLimits {
     pub reasons: usize,
     /// Bytes of one reason.
     pub reason_bytes: usize,
+}
+
+impl EvaluationLimits {
+    const fn say(&self) -> SayLimits {
+        SayLimits { count: self.reasons, bytes: self.reason_bytes }
+    }
 }
 
 /// Calls of a check's action that were allowed within so many seconds, this one included: of the
@@ -119,7 +127,7 @@ impl Evaluator {
         };
         let usage = usage.and_then(|count| usage_of(policy, count));
         outcome.usage = usage.filter(|_| entry.names_usage());
-        match self.run(entry, base, usage) {
+        match self.say(entry, base, usage) {
             Ok(said) => {
                 outcome.verdict = said.verdict;
                 outcome.deny_reasons = said.deny_reasons;
@@ -130,29 +138,57 @@ impl Evaluator {
         outcome
     }
 
-    fn run(
+    /// The other rules of the policy that owns a package, for the same check; none where no policy
+    /// owns it, or it has no others.
+    ///
+    /// # Errors
+    /// Why they could not be evaluated.
+    pub fn document(
+        &mut self,
+        set: &PolicySet,
+        package: &str,
+        check: &Check<'_>,
+    ) -> Result<Option<Map<String, serde_json::Value>>, String> {
+        let Some(entry) = set.by_package(package).next() else { return Ok(None) };
+        let Some(compiled) = entry.document()? else { return Ok(None) };
+        let base = Value::from(serde_json::Value::Object(check.input.clone()));
+        let usage = check.usage.and_then(|count| usage_of(entry.policy(), count));
+        let value = self.run(compiled, input_of(entry.policy(), &base, usage))?;
+        document::read(&value).map(Some)
+    }
+
+    fn say(
         &mut self,
         entry: &Entry,
         base: &Value,
         usage: Option<UsageSeen>,
     ) -> Result<results::Said, String> {
         let compiled = entry.compiled().as_ref().map_err(Clone::clone)?;
-        let mut input = base.clone();
-        if let Ok(members) = input.as_object_mut() {
-            let parameters = &entry.policy().parameters;
-            if let Some(usage) = usage {
-                members.insert(Value::from("usage"), Value::from(json!(usage)));
-            }
-            let parameters = serde_json::Value::Object(parameters.clone());
-            members.insert(Value::from("parameters"), Value::from(parameters));
-        }
-        let said = say(self.warm.get(compiled), input, &self.limits);
-        if said.is_err() {
+        let value = self.run(compiled, input_of(entry.policy(), base, usage))?;
+        results::read(&value, self.limits.say())
+    }
+
+    fn run(&mut self, compiled: &Compiled, input: Value) -> Result<Value, String> {
+        let value = run(self.warm.get(compiled), input);
+        if value.is_err() {
             // A VM that failed may hold what made it fail: the next check gets a fresh one.
             self.warm.remove(compiled);
         }
-        said
+        value
     }
+}
+
+/// The input of one policy: what all share, with its parameters and its usage.
+fn input_of(policy: &Policy, base: &Value, usage: Option<UsageSeen>) -> Value {
+    let mut input = base.clone();
+    if let Ok(members) = input.as_object_mut() {
+        if let Some(usage) = usage {
+            members.insert(Value::from("usage"), Value::from(json!(usage)));
+        }
+        let parameters = serde_json::Value::Object(policy.parameters.clone());
+        members.insert(Value::from("parameters"), Value::from(parameters));
+    }
+    input
 }
 
 /// Runs a policy once. A VM that failed must not be used again.
@@ -161,14 +197,18 @@ pub(super) fn say(
     input: Value,
     limits: &EvaluationLimits,
 ) -> Result<results::Said, String> {
+    results::read(&run(vm, input)?, limits.say())
+}
+
+/// What a program's rules gave.
+fn run(vm: &mut RegoVM, input: Value) -> Result<Value, String> {
     vm.set_input(input);
     // Some of regorus' builtins panic on odd arguments, for example `strings.count(s, "")`: that
     // must cost one policy its say, not the thread its life.
     let run = AssertUnwindSafe(|| vm.execute_entry_point_by_index(0));
-    let result = std::panic::catch_unwind(run)
+    std::panic::catch_unwind(run)
         .map_err(|_| "a builtin function failed on its arguments".to_owned())?
-        .map_err(|e| e.to_string())?;
-    results::read(&result, SayLimits { count: limits.reasons, bytes: limits.reason_bytes })
+        .map_err(|e| e.to_string())
 }
 
 /// What the system knows of the calls that a policy may want to limit.

@@ -8,6 +8,7 @@ mod bounded_builtins;
 mod builtins;
 mod compile;
 mod conditions;
+mod document;
 mod entry_types;
 mod error;
 mod evaluate;

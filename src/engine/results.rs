@@ -24,18 +24,24 @@ pub(super) struct Said {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the set of pairs of entry rules; what is not in it is undefined.
-pub(super) fn read(result: &Value, limits: SayLimits) -> Result<Said, String> {
-    let rule = |name: &str| match result {
-        Value::Set(pairs) => pairs.iter().find_map(|pair| match pair {
-            Value::Array(pair) => match pair.as_slice() {
-                [Value::String(rule), value] if rule.as_ref() == name => Some(value),
-                _ => None,
-            },
-            _ => None,
-        }),
+/// The rules that a program has gathered, with their values; what is not in it is undefined.
+pub(super) fn pairs(result: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let set = match result {
+        Value::Set(set) => Some(set),
         _ => None,
     };
+    set.into_iter().flat_map(|set| set.iter()).filter_map(|pair| match pair {
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::String(rule), value] => Some((rule.as_ref(), value)),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Reads what the entry rules gave.
+pub(super) fn read(result: &Value, limits: SayLimits) -> Result<Said, String> {
+    let rule = |name: &str| pairs(result).find_map(|(rule, value)| (rule == name).then_some(value));
     let verdict = match rule("allow") {
         None | Some(Value::Undefined | Value::Bool(true)) => Verdict::Allow,
         Some(Value::Bool(false)) => Verdict::Deny,

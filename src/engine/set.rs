@@ -2,11 +2,12 @@
 //! one, which is then swapped whole.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
 use super::compile::Compiled;
+use super::document;
 use super::error::EngineError;
 use crate::domain::{Identity, Mode, Policy, PolicyMode, Scope, ScopeKind, Status};
 
@@ -17,6 +18,7 @@ pub struct Entry {
     compiled: Result<Compiled, String>,
     digest: [u8; 32],
     names_usage: bool,
+    document: OnceLock<Result<Option<Compiled>, String>>,
 }
 
 impl Entry {
@@ -29,7 +31,7 @@ impl Entry {
     pub fn new(policy: Policy, compiled: Result<Compiled, String>) -> Self {
         let digest = digest(&policy, compiled.as_ref().err());
         let names_usage = policy.rego.contains("usage");
-        Self { policy, compiled, digest, names_usage }
+        Self { policy, compiled, digest, names_usage, document: OnceLock::new() }
     }
 
     /// The policy with its settings.
@@ -41,6 +43,16 @@ impl Entry {
     /// Its program, or why there is none.
     pub const fn compiled(&self) -> &Result<Compiled, String> {
         &self.compiled
+    }
+
+    /// The program of its rules beside those that decide, or why there is none. Compiled when it is
+    /// first asked for, which few policies ever are, once for all threads.
+    pub(super) fn document(&self) -> Result<Option<&Compiled>, String> {
+        let compiled = self.compiled.as_ref().map_err(Clone::clone)?;
+        let document = self.document.get_or_init(|| {
+            document::compile(compiled, &self.policy.rego).map_err(|error| error.to_string())
+        });
+        document.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     /// SHA-256 of everything that decides: name, package, version, status, mode, fail mode,

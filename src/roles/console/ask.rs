@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::unchecked::{Cause, Reports, UncheckedCall};
-use crate::bus::{BusError, Connection, Subjects};
+use crate::bus::{BusError, Connection, DOCUMENT, Subjects, WANT};
 use crate::config::{Config, FailMode};
 use crate::contract::CheckReply;
 use crate::contract::admin::{EnforcementReply, EnforcementRequest, ListRequest, PolicyList, Verb};
@@ -93,11 +93,16 @@ impl Asker {
     }
 
     /// The answer to one check, within `http.check_timeout` and not after `deadline`. Never fails: who
-    /// asks is always told something.
-    pub(super) async fn check(&self, request: &Map<String, Value>, deadline: Instant) -> Answer {
+    /// asks is always told something. `document` asks for the other rules of the package too.
+    pub(super) async fn check(
+        &self,
+        request: &Map<String, Value>,
+        document: bool,
+        deadline: Instant,
+    ) -> Answer {
         let patience =
             self.inner.check_timeout.min(deadline.saturating_duration_since(Instant::now()));
-        match self.decided(request, patience).await {
+        match self.decided(request, document, patience).await {
             Ok(answer) => answer,
             Err((cause, message)) => {
                 let call = UncheckedCall {
@@ -115,6 +120,7 @@ impl Asker {
     async fn decided(
         &self,
         request: &Map<String, Value>,
+        document: bool,
         patience: Duration,
     ) -> Result<Answer, (Cause, String)> {
         let connection = self
@@ -132,12 +138,13 @@ impl Asker {
             return Err((Cause::Timeout, "no time was left for this check".to_owned()));
         }
         let subject = self.inner.subjects.check();
-        let answered =
-            connection.request(&subject, body, patience).await.map_err(|error| match error {
-                BusError::NoResponders { .. } => (Cause::NoResponders, error.to_string()),
-                BusError::TimedOut { .. } => (Cause::Timeout, error.to_string()),
-                _ => (Cause::Disconnected, error.to_string()),
-            })?;
+        let header = document.then_some((WANT, DOCUMENT));
+        let answered = connection.request_with(&subject, header, body, patience).await;
+        let answered = answered.map_err(|error| match error {
+            BusError::NoResponders { .. } => (Cause::NoResponders, error.to_string()),
+            BusError::TimedOut { .. } => (Cause::Timeout, error.to_string()),
+            _ => (Cause::Disconnected, error.to_string()),
+        })?;
         if answered.error_code.is_some() {
             let fault: ServiceError = serde_json::from_slice(&answered.payload)
                 .map_err(|error| (Cause::InvalidReply, format!("a worker's refusal: {error}")))?;

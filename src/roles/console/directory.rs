@@ -15,7 +15,7 @@ const FRESH: Duration = Duration::from_secs(10);
 /// flood of lists.
 const SOONEST: Duration = Duration::from_millis(250);
 
-/// The rules of a package that can be asked for.
+/// The rules of a package that decide, which every package may have.
 pub(super) const RULES: [&str; 3] = ["allow", "deny_reasons", "warnings"];
 
 /// What a path names.

@@ -62,25 +62,38 @@ pub fn router(shown: Shown) -> Router {
 /// Reads the body, within its limit, and answers, within the time for both.
 async fn bounded(request: Request, next: Next, timeout: Duration, max_body: usize) -> Response {
     let api = Api::of(request.uri().path());
-    let answered = async {
-        let (parts, body) = request.into_parts();
-        match axum::body::to_bytes(body, max_body).await {
-            Ok(body) => next.run(Request::from_parts(parts, body.into())).await,
-            Err(error) if is_too_long(&error) => api.error(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body has more than {max_body} bytes (setting http.max_body)"),
-            ),
-            Err(error) => {
-                api.error(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"))
-            }
-        }
-    };
-    match tokio::time::timeout(timeout, answered).await {
-        Ok(response) => response,
-        Err(_) => api.error(
+    let until = tokio::time::Instant::now() + timeout;
+    let late = || {
+        api.error(
             StatusCode::GATEWAY_TIMEOUT,
             format!("the request took longer than {timeout:?} (setting http.request_timeout)"),
-        ),
+        )
+    };
+    let (parts, body) = request.into_parts();
+    let body = match tokio::time::timeout_at(until, axum::body::to_bytes(body, max_body)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_too_long(&error) => {
+            return api.error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body has more than {max_body} bytes (setting http.max_body)"),
+            );
+        }
+        Ok(Err(error)) => {
+            return api.error(StatusCode::BAD_REQUEST, format!("the body can't be read: {error}"));
+        }
+        Err(_) => return late(),
+    };
+    // On a task of its own, so that it ends also when the caller doesn't wait for it: one who gives up
+    // and goes on must not be the one of whom nothing is known.
+    let answer = next.run(Request::from_parts(parts, body.into()));
+    match tokio::spawn(tokio::time::timeout_at(until, answer)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => late(),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only the end of the runtime cancels it, and then nobody hears the answer.
+            Err(error) => api.error(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        },
     }
 }
 

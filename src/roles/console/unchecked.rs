@@ -6,17 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::{SecondsFormat, Utc};
-use serde_json::{Map, Value, json};
+use chrono::{SubsecRound, Utc};
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::bus::{BusError, Connection, Publisher, Subjects};
+use crate::contract::{EVENT_SCHEMA, UncheckedEvent};
 use crate::runtime::metrics;
 use crate::runtime::retry::{Retry, RetryPolicy};
 
-/// Version of the report's shape.
-const SCHEMA: u32 = 1;
 /// Characters of the longest message in a report.
 const LONGEST_MESSAGE: usize = 500;
 /// How long one attempt to publish may take.
@@ -99,18 +98,20 @@ impl Reports {
     /// Takes a report in. What there is no room for is counted as lost.
     pub(super) fn report(&self, call: &UncheckedCall, request: &Map<String, Value>) {
         metrics::http_unchecked(call.cause.as_str()).increment(1);
-        let message: String = call.message.chars().take(LONGEST_MESSAGE).collect();
-        let event = json!({
-            "schema": SCHEMA,
-            "id": call.id,
-            "timestamp": Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
-            "cause": call.cause.as_str(),
-            "message": message,
-            "allowed": call.allowed,
-            "client": concat!("sluicegate-console/", env!("CARGO_PKG_VERSION")),
-            "request": request,
-        });
-        let event = Bytes::from(event.to_string());
+        let event = UncheckedEvent {
+            schema: EVENT_SCHEMA,
+            id: call.id,
+            timestamp: Utc::now().trunc_subsecs(6),
+            cause: call.cause.as_str().to_owned(),
+            message: call.message.chars().take(LONGEST_MESSAGE).collect(),
+            allowed: call.allowed,
+            client: concat!("sluicegate-console/", env!("CARGO_PKG_VERSION")).to_owned(),
+            request: request.clone(),
+        };
+        let Ok(event) = serde_json::to_vec(&event).map(Bytes::from) else {
+            metrics::http_unchecked_lost().increment(1);
+            return;
+        };
         let room = {
             let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let room = waiting.bytes.saturating_add(event.len()) <= self.inner.most_bytes;
@@ -232,6 +233,8 @@ impl Reports {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a request's bytes to the reply and the events of its decision.
 
+mod document;
 mod unchecked;
 
 use std::sync::Arc;
@@ -39,6 +40,17 @@ use crate::runtime::metrics::{self, CheckOutcome, FailOpenReason};
 const IDENTITY_MISMATCH: &str = "identity_mismatch";
 /// Bytes of a message's headers and subject, at most.
 const HEADROOM: usize = 4_096;
+
+/// What a request says beside its body.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Asked<'a> {
+    /// Who asks, where NATS bound it.
+    pub(super) agent: Option<&'a str>,
+    /// W3C trace context.
+    pub(super) traceparent: Option<&'a str>,
+    /// Whether the other rules of the named package are wanted too.
+    pub(super) document: bool,
+}
 
 /// A decided check: what to answer and what to record.
 pub(super) struct Answer {
@@ -172,46 +184,47 @@ impl Decider {
     pub(super) fn check(
         &self,
         body: &[u8],
-        agent: Option<&str>,
-        traceparent: Option<String>,
+        asked: Asked<'_>,
         evaluator: &mut Evaluator,
     ) -> Result<Answer, RequestFault> {
         let request = parse_check(body, &self.bounds)?;
-        Ok(self.decide(request, agent, traceparent, evaluator))
+        Ok(self.decide(request, asked, evaluator))
     }
 
     /// Decides the checks of a batch, one by one.
     pub(super) fn batch(
         &self,
         body: &[u8],
-        agent: Option<&str>,
-        traceparent: Option<String>,
+        asked: Asked<'_>,
         evaluator: &mut Evaluator,
     ) -> Result<Vec<Result<Answer, RequestFault>>, RequestFault> {
         let checks = parse_batch(body, &self.bounds)?;
         Ok(checks
             .into_iter()
-            .map(|check| {
-                check.map(|check| self.decide(check, agent, traceparent.clone(), evaluator))
-            })
+            .map(|check| check.map(|check| self.decide(check, asked, evaluator)))
             .collect())
     }
 
     fn decide(
         &self,
         mut request: CheckRequest,
-        agent: Option<&str>,
-        traceparent: Option<String>,
+        asked: Asked<'_>,
         evaluator: &mut Evaluator,
     ) -> Answer {
         let timestamp = Utc::now().trunc_subsecs(6);
         let start = Instant::now();
-        let mismatch = agent.is_some_and(|agent| bind_agent(&mut request, agent));
+        let mismatch = asked.agent.is_some_and(|agent| bind_agent(&mut request, agent));
         let identity = request.identity();
         let input = input::build(&request, timestamp);
         let in_force = self.policies.current();
         let second = usage::now();
         let mut decision = self.weigh(&in_force, &request, &identity, &input, second, evaluator);
+        let elapsed = start.elapsed();
+        let document = if asked.document {
+            self.document(&in_force, &request, &identity, &input, second, evaluator)
+        } else {
+            None
+        };
         if in_force.enforcement != EnforcementMode::Off && decision.verdict == Verdict::Allow {
             self.count(&in_force, &request, &identity, second);
         }
@@ -221,7 +234,6 @@ impl Decider {
             decision.warnings.sort();
             decision.warnings.dedup();
         }
-        let elapsed = start.elapsed();
         metrics::evaluation_duration().record(elapsed.as_secs_f64());
         counted(&decision, &request);
 
@@ -234,13 +246,15 @@ impl Decider {
         let mut reply = CheckReply::new(&decision, &stamp, AuditState::Pending);
         let (told, search) = self.remedies.of(&decision, set, &input, elapsed);
         reply.remedy = told;
+        reply.document = document;
         let number = self.numbers.next();
         let event =
             DecisionEvent::new(&request, &identity, input, &decision, &stamp, &self.worker, number);
         let strict = (self.strict && decision.verdict == Verdict::Allow).then(|| {
-            Box::new(Unrecorded { event: event.clone(), traceparent: traceparent.clone() })
+            let traceparent = asked.traceparent.map(str::to_owned);
+            Box::new(Unrecorded { event: event.clone(), traceparent })
         });
-        let record = self.record(event, &decision, traceparent);
+        let record = self.record(event, &decision, asked.traceparent);
         Answer { reply, record, search, largest: self.largest, strict }
     }
 
@@ -257,15 +271,7 @@ impl Decider {
         if in_force.enforcement == EnforcementMode::Off {
             return combine::disabled();
         }
-        let key =
-            UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
-        let count = |scope: Option<&Scope>, window| {
-            let count = |key: &UsageKey| self.usage.count(key, second, window).saturating_add(1);
-            match scope {
-                Some(scope) => Some(count(&UsageKey::of_scope(scope, &request.action))),
-                None => (!key.subject.is_empty()).then(|| count(&key)),
-            }
-        };
+        let count = self.counting(request, identity, second);
         let shadow = in_force.enforcement == EnforcementMode::Shadow;
         let outcomes = evaluator.evaluate(
             &in_force.set,
@@ -282,6 +288,24 @@ impl Decider {
             combine::combine_shadow(outcomes)
         } else {
             combine(outcomes, request.package.as_deref())
+        }
+    }
+
+    /// How calls of a request's action are counted, itself included, as it was at a second.
+    fn counting<'a>(
+        &'a self,
+        request: &'a CheckRequest,
+        identity: &Identity,
+        second: u64,
+    ) -> impl Fn(Option<&Scope>, u64) -> Option<u64> + 'a {
+        let key =
+            UsageKey { subject: identity.subject().to_owned(), action: request.action.clone() };
+        move |scope, window| {
+            let count = |key: &UsageKey| self.usage.count(key, second, window).saturating_add(1);
+            match scope {
+                Some(scope) => Some(count(&UsageKey::of_scope(scope, &request.action))),
+                None => (!key.subject.is_empty()).then(|| count(&key)),
+            }
         }
     }
 
@@ -302,7 +326,7 @@ impl Decider {
         &self,
         mut event: DecisionEvent,
         decision: &Decision,
-        traceparent: Option<String>,
+        traceparent: Option<&str>,
     ) -> Record {
         let violations = violation::violations_of(decision);
         let mut events = Vec::with_capacity(1 + violations.len());
@@ -311,13 +335,13 @@ impl Decider {
                 subject: self.subjects.decision(event.decision, &event.action),
                 id: event.id.to_string(),
                 payload: Bytes::from(payload),
-                traceparent: traceparent.clone(),
+                traceparent: traceparent.map(str::to_owned),
                 number: event.number,
             }),
             Err(error) => tracing::error!(%error, id = %event.id, "an event can't be encoded"),
         }
         for violation in violations {
-            events.extend(self.violation(&violation, &event, traceparent.as_deref()));
+            events.extend(self.violation(&violation, &event, traceparent));
         }
         Record { events }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::decide::{Answer, Decider, Unrecorded};
+use super::decide::{Answer, Asked, Decider, Unrecorded};
 use super::fit;
 use crate::bus::{Incoming, Kind, Recorder};
 use crate::config::{Acknowledge, Config};
@@ -94,23 +94,24 @@ impl Finish {
         runtime: &tokio::runtime::Handle,
     ) {
         let Job { incoming, permit } = job;
-        let agent = incoming.agent.clone();
-        let traceparent = incoming.traceparent().map(str::to_owned);
+        let asked = Asked {
+            agent: incoming.agent.as_deref(),
+            traceparent: incoming.traceparent(),
+            document: incoming.wants_document(),
+        };
         match incoming.kind {
-            Kind::Check => {
-                match decider.check(incoming.payload(), agent.as_deref(), traceparent, evaluator) {
-                    Ok(answer) => {
-                        runtime.spawn(async move {
-                            self.one(incoming, answer).await;
-                            drop(permit);
-                        });
-                    }
-                    Err(fault) => refuse(incoming, fault, permit, runtime),
+            Kind::Check => match decider.check(incoming.payload(), asked, evaluator) {
+                Ok(answer) => {
+                    runtime.spawn(async move {
+                        self.one(incoming, answer).await;
+                        drop(permit);
+                    });
                 }
-            }
+                Err(fault) => refuse(incoming, fault, permit, runtime),
+            },
             // The others never get here: management has threads of its own.
             Kind::Batch | Kind::Evaluate | Kind::Admin => {
-                match decider.batch(incoming.payload(), agent.as_deref(), traceparent, evaluator) {
+                match decider.batch(incoming.payload(), asked, evaluator) {
                     Ok(answers) => {
                         runtime.spawn(async move {
                             self.many(incoming, answers).await;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::contract::batch::BatchItem;
 use crate::contract::check::PolicyReply;
-use crate::contract::{BatchReply, CheckReply, DecisionEvent};
+use crate::contract::{BatchReply, CheckReply, DecisionEvent, PackageDocument};
 
 /// The event as JSON of at most `largest` bytes: without the lifted copies of the context first,
 /// then without context and resource, then with fewer reasons.
@@ -48,11 +48,22 @@ pub(super) fn event(
     serde_json::to_vec(event)
 }
 
-/// The reply as JSON of at most `largest` bytes, with fewer reasons if need be.
+/// The reply as JSON of at most `largest` bytes, without the other rules or with fewer reasons if
+/// need be.
 pub(super) fn reply(reply: &mut CheckReply, largest: usize) -> Result<Vec<u8>, serde_json::Error> {
     let encoded = serde_json::to_vec(reply)?;
     if encoded.len() <= largest {
         return Ok(encoded);
+    }
+    if let Some(document) = &mut reply.document {
+        let bytes = encoded.len();
+        let error =
+            format!("with the rules the answer has {bytes} bytes, at most {largest} can be sent");
+        *document = PackageDocument { rules: Map::new(), error };
+        let encoded = serde_json::to_vec(reply)?;
+        if encoded.len() <= largest {
+            return Ok(encoded);
+        }
     }
     reply.remedy.clear();
     let mut none = Vec::new();

@@ -51,7 +51,13 @@ async fn the_examples_of_the_guide_work() {
             continue;
         };
         let mut shown: Value = serde_json::from_str(shown).unwrap();
-        let answer: Value = serde_json::from_str(&out).unwrap();
+        let mut answer: Value = serde_json::from_str(&out).unwrap();
+        // The guide shows some of a package's rules.
+        if let (Some(shown), Some(answer)) =
+            (shown["result"].as_object(), answer.get_mut("result").and_then(Value::as_object_mut))
+        {
+            answer.retain(|rule, _| shown.contains_key(rule));
+        }
         if shown.get("decision_id").is_some() {
             shown["decision_id"] = answer["decision_id"].clone();
         }

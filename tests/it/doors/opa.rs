@@ -18,11 +18,16 @@ async fn a_package_answers_with_the_combined_decision_and_it_is_audited() {
     let house = House::open(&fleet.config).await;
 
     let said = house.data("cmbagent/cost_control", expensive()).await.json(200);
+    let result = &said["result"];
     assert_eq!(
-        said["result"],
-        json!({"allow": false, "warnings": [],
-            "deny_reasons": ["budget_exceeded", "expensive_model_for_low_priority"]})
+        [&result["allow"], &result["deny_reasons"], &result["warnings"]],
+        [
+            &json!(false),
+            &json!(["budget_exceeded", "expensive_model_for_low_priority"]),
+            &json!([])
+        ]
     );
+    assert_eq!(result["remaining_usd"], 0.1, "the package's other rules are there too");
     let event = audit.last("policy.decision.deny.llm_call").await.unwrap().event;
     assert_eq!(event["id"], said["decision_id"]);
     assert_eq!((&event["agent"], &event["run_id"]), (&json!("planner"), &json!("r-7")));
@@ -54,8 +59,8 @@ async fn rules_places_in_them_and_paths_that_name_nothing() {
         assert_eq!(said["result"], result, "{path}");
         assert!(said["decision_id"].is_string());
     }
-    // A rule that can't be asked for is undefined; the decision was made all the same.
-    let said = house.data("cmbagent/cost_control/remaining_usd", expensive()).await.json(200);
+    // A rule that there isn't is undefined; the decision was made all the same.
+    let said = house.data("cmbagent/cost_control/no_such_rule", expensive()).await.json(200);
     assert!(said.get("result").is_none() && said["decision_id"].is_string(), "{said}");
 
     let before = audit.len().await;
@@ -63,6 +68,100 @@ async fn rules_places_in_them_and_paths_that_name_nothing() {
         assert_eq!(house.data(path, expensive()).await.json(200), json!({}), "{path}");
     }
     assert_eq!(audit.len().await, before, "nothing was asked, so nothing was decided");
+}
+
+const RULES_OF_ALL_KINDS: &str = r#"# METADATA
+# custom:
+#   parameters:
+#     properties:
+#       limit: {type: integer}
+package team.kinds
+
+import rego.v1
+
+default allow := true
+
+deny_reasons contains "combined" if input.cost > 100
+
+warnings contains "mine"
+
+limit := input.parameters.limit
+
+limits.daily := 5
+
+limits.hourly.planner := 1
+
+reached contains name if some name in ["b", "a"]
+
+prices[model] := price if some model, price in {"small": 1, "large": 3}
+
+calls := input.usage.calls_in_window
+
+undefined_here if input.cost > 100
+
+double(x) := x * 2
+
+doubled := double(input.cost)
+
+test_nothing if true
+"#;
+
+#[tokio::test]
+async fn a_package_holds_its_other_rules_too() {
+    let fleet =
+        Fleet::with_policies(&[("denies", "allow := false\n\ndeny_reasons contains \"no\"")]);
+    fleet.rego("kinds", RULES_OF_ALL_KINDS);
+    fleet.settings_add("kinds", "status = \"inactive\"\nparameters = { limit = 7 }");
+    let (_worker, _agent, audit) = fleet.start().await;
+    let house = House::open(&fleet.config).await;
+    let input = json!({"action": "llm_call", "resource": "r", "cost": 3, "agent": "planner"});
+
+    let said = house.data("team/kinds", input.clone()).await.json(200);
+    assert_eq!(
+        said["result"],
+        json!({"allow": false, "deny_reasons": ["no"], "warnings": ["mine"],
+            "limit": 7, "limits": {"daily": 5, "hourly": {"planner": 1}}, "reached": ["a", "b"],
+            "prices": {"small": 1, "large": 3}, "calls": 1, "doubled": 6})
+    );
+    assert!(said.get("warning").is_none(), "{said}");
+    for (path, result) in [
+        ("doubled", Some(json!(6))),
+        ("limits/daily", Some(json!(5))),
+        ("reached/1", Some(json!("b"))),
+        ("undefined_here", None),
+        ("double", None),
+        ("test_nothing", None),
+    ] {
+        let said = house.data(&format!("team/kinds/{path}"), input.clone()).await.json(200);
+        assert_eq!(said.get("result"), result.as_ref(), "{path}: {said}");
+    }
+    let get = house.get("/v1/data/team/kinds/limits").await.json(200);
+    assert_eq!(get["result"]["hourly"]["planner"], 1);
+    // They are told, not recorded: the audit holds what decided.
+    let event = audit.last("policy.decision.deny.llm_call").await.unwrap().event;
+    assert!(!event.to_string().contains("doubled"), "{event}");
+}
+
+#[tokio::test]
+async fn other_rules_that_fail_or_dont_fit_cost_only_themselves() {
+    let fleet = Fleet::with_policies(&[]);
+    fleet.policy("broken", "allow := true\n\nratio := strings.count(input.resource, \"\")");
+    fleet.policy("large", "allow := true\n\ncopies := [input.resource | some i in input.many]");
+    let (_worker, _agent, _audit) = fleet.start().await;
+    let house = House::open(&fleet.config).await;
+    let input = json!({"action": "a", "resource": "x".repeat(50_000),
+        "many": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23]});
+    for (name, words) in [("broken", "builtin"), ("large", "at most")] {
+        let said = house.data(&format!("test/{name}"), input.clone()).await.json(200);
+        let rules = json!({"allow": true, "deny_reasons": [], "warnings": []});
+        assert_eq!(said["result"], rules, "{name}: {said}");
+        assert_eq!(said["warning"]["code"], "rules_unavailable", "{name}: {said}");
+        let message = said["warning"]["message"].as_str().unwrap();
+        assert!(message.contains(words), "{name}: {message}");
+        // What decides needs none of them.
+        let said = house.data(&format!("test/{name}/allow"), input.clone()).await.json(200);
+        assert!(said["result"] == true && said.get("warning").is_none(), "{name}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn decided(
     check: &Map<String, Value>,
     deadline: Instant,
 ) -> Result<Outcome, Wrong> {
-    match doors.asker().check(check, deadline).await {
+    match doors.asker().check(check, false, deadline).await {
         Answer::Decided(reply) => {
             let mut context = json!({
                 "id": reply.decision_id,

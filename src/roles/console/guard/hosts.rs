@@ -8,6 +8,9 @@ use axum::http::{HeaderMap, Uri, header};
 
 use super::Refused;
 
+/// Paths for probes of health, which call by an address that nobody configures.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
+
 /// The names.
 #[derive(Debug)]
 pub(super) struct Hosts {
@@ -28,7 +31,8 @@ impl Hosts {
         let called = uri.authority().cloned().or_else(|| {
             headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse().ok())
         });
-        if self.looked_at {
+        let probe = !self.listen.is_loopback() && PROBES.contains(&uri.path());
+        if self.looked_at && !probe {
             let known = called.as_ref().is_some_and(|called| self.knows(called));
             if !known {
                 return Err(Refused::Name(format!(
@@ -105,6 +109,13 @@ mod tests {
         assert!(!called(&hosts, "10.0.0.1", None));
         let any = Hosts::new([0, 0, 0, 0].into(), &[]);
         assert!(called(&any, "whatever.example", None));
+        let probed = |hosts: &Hosts| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "10.0.0.1:8181".parse().unwrap());
+            PROBES.map(|path| hosts.check(&path.parse().unwrap(), &headers).is_ok())
+        };
+        assert_eq!(probed(&hosts), [true; 3], "probes call by an address");
+        assert_eq!(probed(&Hosts::new([127, 0, 0, 1].into(), &names)), [false; 3]);
     }
 
     #[test]

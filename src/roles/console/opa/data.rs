@@ -16,7 +16,7 @@ use super::input;
 use crate::contract::{CheckReply, PolicyReply};
 use crate::domain::Verdict;
 use crate::roles::console::ask::Answer;
-use crate::roles::console::directory::Place;
+use crate::roles::console::directory::{Place, RULES};
 use crate::roles::console::doors::Doors;
 use crate::roles::console::guard::Caller;
 use crate::roles::console::unchecked::UncheckedCall;
@@ -41,7 +41,13 @@ impl Parameters {
 struct Document {
     value: Option<Value>,
     id: Option<String>,
-    unchecked: Option<String>,
+    warning: Option<Warning>,
+}
+
+/// What a client should know of an answer, beside it.
+struct Warning {
+    code: &'static str,
+    message: String,
 }
 
 /// `POST /v1/data[/<path>]`
@@ -168,18 +174,31 @@ async fn asked(
     let package = match &place {
         Place::Package { package, .. } => Some(package.as_str()),
         Place::Above => None,
-        Place::Nowhere => return Ok(Document { value: None, id: None, unchecked: None }),
+        Place::Nowhere => return Ok(Document { value: None, id: None, warning: None }),
     };
     let request = input::check(input, &dotted(&path), package, caller.name());
-    match doors.asker().check(&request, deadline).await {
+    // What is told of the decision needs none of the other rules.
+    let others = match &place {
+        Place::Package { rest, .. } => {
+            rest.first().is_none_or(|rule| !RULES.contains(&rule.as_str()))
+        }
+        _ => false,
+    };
+    match doors.asker().check(&request, others, deadline).await {
         Answer::Decided(reply) => {
+            let (id, document) = (reply.decision_id.to_string(), &reply.document);
+            let problem = document.as_ref().filter(|document| !document.error.is_empty());
+            let warning = problem.map(|document| Warning {
+                code: "rules_unavailable",
+                message: format!("the package's other rules: {}", document.error),
+            });
             let value = match &place {
                 Place::Package { package, rest } => {
                     of_package(&reply, package).and_then(|document| at(document, rest))
                 }
                 _ => Some(of_all(&reply, &path)),
             };
-            Ok(Document { value, id: Some(reply.decision_id.to_string()), unchecked: None })
+            Ok(Document { value, id: Some(id), warning })
         }
         Answer::Refused(message) => Err(OpaError::invalid(message)),
         Answer::Unchecked(call) => {
@@ -188,29 +207,30 @@ async fn asked(
                 Place::Package { rest, .. } => at(document, rest),
                 _ => Some(document),
             };
-            let unchecked = Some(call.message);
-            Ok(Document { value, id: Some(call.id.to_string()), unchecked })
+            let warning = Some(Warning { code: "unchecked", message: call.message });
+            Ok(Document { value, id: Some(call.id.to_string()), warning })
         }
     }
 }
 
-/// A package's rules, as of the combined decision. None where no policy has the package any more.
+/// A package's rules, of which those that decide are the combined decision's. None where no policy has
+/// the package any more.
 fn of_package(reply: &CheckReply, package: &str) -> Option<Value> {
     // The package may have gone since the list was read; then the worker says so in its place.
     let gone = |said: &PolicyReply| said.package == package && said.version == 0;
     if reply.policies.iter().any(gone) {
         return None;
     }
-    let mut document = json!({
-        "allow": reply.allowed,
-        "deny_reasons": reply.deny_reasons,
-        "warnings": reply.warnings,
-    });
-    if let (true, Value::Object(members)) = (reply.error, &mut document) {
-        members.insert("error".into(), json!(true));
-        members.insert("error_message".into(), json!(reply.error_message));
+    let mut document =
+        reply.document.as_ref().map(|document| document.rules.clone()).unwrap_or_default();
+    document.insert("allow".into(), json!(reply.allowed));
+    document.insert("deny_reasons".into(), json!(reply.deny_reasons));
+    document.insert("warnings".into(), json!(reply.warnings));
+    if reply.error {
+        document.insert("error".into(), json!(true));
+        document.insert("error_message".into(), json!(reply.error_message));
     }
-    Some(document)
+    Some(Value::Object(document))
 }
 
 /// What each policy that applied said, in the places of their packages below a path.
@@ -281,8 +301,8 @@ fn answer(document: Document, pretty: bool) -> Response {
     if let Some(value) = document.value {
         body.insert("result".into(), value);
     }
-    if let Some(message) = document.unchecked {
-        body.insert("warning".into(), json!({"code": "unchecked", "message": message}));
+    if let Some(Warning { code, message }) = document.warning {
+        body.insert("warning".into(), json!({"code": code, "message": message}));
     }
     shown(&Value::Object(body), pretty)
 }

@@ -124,7 +124,7 @@ async fn found(asker: &Asker, id: &str) -> Result<Option<PolicyView>, OpaError> 
 }
 
 /// A policy as OPA shows one. Of its syntax tree there is what clients read: the package's path, and the
-/// rules that can be asked for.
+/// rules that decide.
 fn shown(view: &PolicyView) -> Value {
     let path: Vec<Value> = std::iter::once(json!({"type": "var", "value": "data"}))
         .chain(view.record.package.split('.').map(|part| json!({"type": "string", "value": part})))
