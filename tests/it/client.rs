@@ -6,5 +6,5 @@ mod faults;
 mod outcomes;
 mod recipes;
 mod spooling;
-mod support;
+pub(crate) mod support;
 mod tree;

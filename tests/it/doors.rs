@@ -7,5 +7,5 @@ mod guide;
 mod limits;
 mod opa;
 mod policies;
-mod support;
+pub(crate) mod support;
 mod unchecked;

@@ -8,12 +8,16 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use sluicegate::client::{Check, Outcome};
+use sluicegate::config::Config;
 use sluicegate::domain::Verdict;
 use sluicegate::roles::verify::{Report, Scope, verify};
 use sluicegate::store::{Store, Table};
 use uuid::Uuid;
 
 use super::{Hold, Rig, rig, rig_on};
+use crate::client::support::{client, patient};
+use crate::doors::support::House;
 use crate::store::{decision, eventually};
 use crate::support::servers::ClickHouse;
 use crate::worker::support::Fleet;
@@ -51,6 +55,14 @@ impl Rig {
         let id = event["id"].as_str().unwrap().parse().unwrap();
         self.publish(&self.subjects.outcome(), message_id, event.to_string().into_bytes()).await;
         id
+    }
+
+    /// A fleet's configuration for a worker that feeds this sink.
+    fn worker_config(&self, fleet: &Fleet) -> Config {
+        let mut config = fleet.config.clone();
+        config.nats.url.clone_from(&self.config().nats.url);
+        config.stream = self.config().stream.clone();
+        config
     }
 
     async fn outcomes(&self) -> u64 {
@@ -208,10 +220,7 @@ async fn the_whole_way_from_reports_to_a_verified_audit() {
     let sink = rig.sink();
     sink.ready().await;
     let fleet = Fleet::with_policies(&[("cost", r#"allow := false  deny_reasons := ["d"]"#)]);
-    let mut config = fleet.config.clone();
-    config.nats.url = rig.config().nats.url.clone();
-    config.stream = rig.config().stream.clone();
-    let worker = fleet.spawn("worker-1", config.clone());
+    let worker = fleet.spawn("worker-1", rig.worker_config(&fleet));
     worker.taking_checks().await;
     for _ in 0..REPORTS {
         let id = new_id();
@@ -243,4 +252,46 @@ async fn the_whole_way_from_reports_to_a_verified_audit() {
     assert_eq!((coverage.last_hour.checked, coverage.last_hour.unchecked), (0, REPORTS));
     assert_eq!(coverage.last_day.would_deny, REPORTS);
     assert_eq!(coverage.last_day.causes["no_responders"], REPORTS);
+}
+
+/// Neither a caller over HTTP nor one with the Rust client finds a worker; then there is one.
+#[tokio::test]
+async fn what_clients_tell_becomes_rows_beside_the_decisions() {
+    let rig = rig().await;
+    let sink = rig.sink();
+    sink.ready().await;
+    let house = House::open(rig.config()).await;
+    let client = client(patient(&rig.config().nats.url)).await;
+    let check = Check::new("act", "r").agent("planner");
+
+    let input = json!({"action": "act", "resource": "r", "context": {"agent": "curl"}});
+    let by_http = house.data("test/cost", input).await.json(200)["decision_id"].clone();
+    let mut guard = client.guard(&check).await.unwrap();
+    let unseen = guard.decision().id;
+    guard.cost_usd(0.5);
+    guard.finish(Outcome::Ok);
+
+    let fleet = Fleet::with_policies(&[("cost", "allow := input.agent != \"curl\"")]);
+    let worker = fleet.spawn("worker-1", rig.worker_config(&fleet));
+    worker.taking_checks().await;
+    let seen = client.guard(&check).await.unwrap();
+    let seen_id = seen.decision().id;
+    seen.run(async { "x".parse::<u8>() }).await.unwrap_err();
+    client.close().await;
+
+    eventually("all is stored", async || {
+        rig.number("SELECT count() FROM decisions").await == 3 && rig.outcomes().await == 2
+    })
+    .await;
+    let row = async |id: &str| {
+        let of = "concat(d.unchecked, ' ', toString(length(d.would_deny)), ' ', d.agent, ' ', \
+                  o.outcome, ' ', toString(ifNull(o.cost_usd, 0)))";
+        let from = "decisions AS d LEFT JOIN outcomes AS o ON o.decision_id = d.id";
+        rig.text(&format!("SELECT {of} FROM {from} WHERE d.id = '{id}'")).await
+    };
+    assert_eq!(row(by_http.as_str().unwrap()).await, "no_responders 1 curl  0");
+    assert_eq!(row(&unseen.to_string()).await, "no_responders 0 planner ok 0.5");
+    assert_eq!(row(&seen_id.to_string()).await, " 0 planner error 0");
+    worker.stop().await.unwrap();
+    sink.stopped().await;
 }

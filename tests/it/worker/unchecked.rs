@@ -252,7 +252,9 @@ async fn what_is_no_report_becomes_a_dead_letter_and_blocks_nobody() {
 
 #[tokio::test]
 async fn a_report_is_taken_up_when_a_worker_comes_and_survives_a_restart_of_the_server() {
-    let fleet = Fleet::with_policies(&[("cost", DENIES)]);
+    let mut fleet = Fleet::with_policies(&[("cost", DENIES)]);
+    // The worker that stops may have been given none yet, and never acknowledge them.
+    fleet.config.unchecked.ack_wait = Duration::from_secs(2);
     let (worker, agent, audit) = fleet.start().await;
     worker.stop().await.unwrap();
     let ids: Vec<String> = {
