@@ -25,7 +25,7 @@ pub(super) fn compile(compiled: &Compiled, rego: &str) -> Result<Option<Compiled
 }
 
 fn compile_here(compiled: &Compiled, rego: &str) -> Result<Option<Compiled>, EngineError> {
-    let file = "policy.rego";
+    let file = "package.rego";
     let module = compile::parse(file, rego)?;
     let names: BTreeSet<String> = ast::definitions(&module)
         .into_iter()
