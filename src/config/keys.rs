@@ -152,6 +152,8 @@ const KEYS: &[Key] = &[
     key("http.max_body", Size),
     key("http.max_batch", Count),
     key("http.max_connections", Count),
+    key("http.max_exports", Count),
+    key("http.max_tails", Count),
     key("http.rate_limit", Count),
     key("http.rate_burst", Count),
     key("http.request_timeout", Span),

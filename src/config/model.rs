@@ -608,6 +608,10 @@ pub struct Http {
     pub max_batch: usize,
     /// Connections that may be open at once.
     pub max_connections: usize,
+    /// Exports of the history that may be under way at once.
+    pub max_exports: usize,
+    /// Readers that may look at live events at once.
+    pub max_tails: usize,
     /// Requests per second of each token, or each address where there is no token; 0 for no limit.
     pub rate_limit: usize,
     /// Requests that may come at once before `rate_limit` counts.
@@ -639,6 +643,8 @@ impl Default for Http {
             max_body: ByteSize::mib(1),
             max_batch: 1_000,
             max_connections: 1_024,
+            max_exports: 2,
+            max_tails: 64,
             rate_limit: 5_000,
             rate_burst: 10_000,
             request_timeout: Duration::from_secs(10),

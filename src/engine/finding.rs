@@ -4,7 +4,8 @@ use super::error::EngineError;
 pub(super) use crate::domain::{Finding, FindingSeverity};
 
 impl Finding {
-    pub(super) fn error(code: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
+    /// Something that must be mended: its kind, what it is, and what to do.
+    pub fn error(code: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             severity: FindingSeverity::Error,
             code: code.to_owned(),

@@ -90,16 +90,16 @@ impl Store {
 }
 
 impl ExportOf {
-    fn parts(&self) -> (&'static str, super::query::Conditions) {
+    fn parts(&self) -> (&'static str, super::conditions::Conditions) {
         match self {
             Self::Decisions(filter) => {
-                ("policy_decisions", super::query::conditions_of_decisions(filter))
+                ("policy_decisions", super::conditions::conditions_of_decisions(filter))
             }
             Self::Violations(filter) => {
-                ("policy_violations", super::query::conditions_of_violations(filter))
+                ("policy_violations", super::conditions::conditions_of_violations(filter))
             }
             Self::Outcomes(filter) => {
-                ("policy_outcomes", super::query::conditions_of_outcomes(filter))
+                ("policy_outcomes", super::conditions::conditions_of_outcomes(filter))
             }
         }
     }

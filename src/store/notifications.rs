@@ -179,6 +179,14 @@ impl Store {
         Ok(unknown)
     }
 
+    /// Whether there is a violation of this id.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn has_violation(&self, id: Uuid) -> Result<bool, StoreError> {
+        Ok(self.known_violations(&[id], false).await?.contains_key(&id))
+    }
+
     /// Violations that notifications of the last while speak of and that nothing was written into
     /// yet, at most so many.
     ///

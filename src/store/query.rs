@@ -4,10 +4,12 @@
 use chrono::{DateTime, Utc};
 use clickhouse::query::Query;
 use clickhouse::{Row, RowOwned, RowRead};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::client::Store;
+use super::conditions::{Conditions, conditions_of_decisions, conditions_of_violations};
 use super::error::StoreError;
 
 /// Rows that one question may answer with.
@@ -45,17 +47,36 @@ pub struct DecisionFilter {
     pub error_only: bool,
     /// Only calls that no worker answered.
     pub unchecked_only: bool,
+    /// Only those that drafts would have denied.
+    pub shadow_only: bool,
+    /// A part of the resource, the reason, the action or the agent, whatever its case.
+    pub text: Option<String>,
+    /// The decision's id.
+    pub id: Option<Uuid>,
+    /// Only those that come after this row where the newest come first: older ones.
+    pub after: Option<Cursor>,
     /// How many at most; 100 when not said, never more than [`MAX_LIMIT`].
     pub limit: Option<u32>,
 }
 
+/// A row's place in a list, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Its time.
+    pub timestamp: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
 /// A decision as lists show it.
-#[derive(Clone, Debug, PartialEq, Row, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Row, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the columns are documented in schemas/clickhouse")]
 pub struct DecisionSummary {
     #[serde(with = "clickhouse::serde::uuid")]
+    #[schemars(with = "Uuid")]
     pub id: Uuid,
     #[serde(with = "micros")]
+    #[schemars(with = "DateTime<Utc>")]
     pub timestamp: DateTime<Utc>,
     pub decision: String,
     pub action: String,
@@ -75,6 +96,7 @@ pub struct DecisionSummary {
     pub enforced: bool,
     pub error: bool,
     pub error_message: String,
+    pub unchecked: String,
     pub duration_us: u64,
     pub worker: String,
 }
@@ -98,19 +120,28 @@ pub struct ViolationFilter {
     pub session_id: Option<String>,
     /// The decision that the violation belongs to.
     pub decision_id: Option<Uuid>,
+    /// Whether somebody was told.
+    pub notified: Option<bool>,
+    /// Whether somebody has acknowledged it.
+    pub acknowledged: Option<bool>,
+    /// Only those that come after this row where the newest come first: older ones.
+    pub after: Option<Cursor>,
     /// How many at most; 100 when not said, never more than [`MAX_LIMIT`].
     pub limit: Option<u32>,
 }
 
 /// A violation as lists show it.
-#[derive(Clone, Debug, PartialEq, Row, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Row, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the columns are documented in schemas/clickhouse")]
 pub struct ViolationSummary {
     #[serde(with = "clickhouse::serde::uuid")]
+    #[schemars(with = "Uuid")]
     pub id: Uuid,
     #[serde(with = "clickhouse::serde::uuid")]
+    #[schemars(with = "Uuid")]
     pub decision_id: Uuid,
     #[serde(with = "micros")]
+    #[schemars(with = "DateTime<Utc>")]
     pub timestamp: DateTime<Utc>,
     pub violation_type: String,
     pub severity: String,
@@ -125,6 +156,41 @@ pub struct ViolationSummary {
     pub session_id: String,
     pub notified: bool,
     pub notification_details: String,
+}
+
+/// How the call of a decision ended.
+#[derive(Clone, Debug, PartialEq, Row, Serialize, Deserialize, JsonSchema)]
+pub struct CallEnd {
+    /// When, by the client's clock.
+    #[serde(with = "micros")]
+    #[schemars(with = "DateTime<Utc>")]
+    pub timestamp: DateTime<Utc>,
+    /// `ok`, `error` or `cancelled`.
+    pub outcome: String,
+    /// Type of what was raised; empty where nothing was.
+    pub exception_type: String,
+    /// Time that the call took.
+    pub duration_seconds: f64,
+    /// What it cost, in US dollars; none where that isn't known.
+    pub cost_usd: Option<f64>,
+}
+
+/// A decision with its input, to try it on a policy.
+#[derive(Clone, Debug, PartialEq, Row, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns are documented in schemas/clickhouse")]
+pub struct DecidedInput {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub id: Uuid,
+    #[serde(with = "micros")]
+    pub timestamp: DateTime<Utc>,
+    pub decision: String,
+    pub action: String,
+    pub resource: String,
+    pub agent: String,
+    pub user: String,
+    pub session_id: String,
+    pub project_id: String,
+    pub input_data: String,
 }
 
 /// How many decisions, by what became of them.
@@ -176,6 +242,61 @@ impl Store {
         self.within_query_timeout("counting decisions", query).await
     }
 
+    /// The question for these decisions as text, for people to copy.
+    #[must_use]
+    pub fn sql_of_decisions(&self, filter: &DecisionFilter) -> String {
+        let conditions = conditions_of_decisions(filter).inlined();
+        let (database, limit) = (self.database(), filter.limit.unwrap_or(DEFAULT_LIMIT));
+        format!(
+            "SELECT * FROM {database}.decisions WHERE {conditions} \
+             ORDER BY timestamp DESC, id DESC LIMIT {limit}"
+        )
+    }
+
+    /// How the call of a decision ended, as far as somebody said; the first word counts.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn outcome_of(&self, decision: Uuid) -> Result<Option<CallEnd>, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM policy_outcomes FINAL WHERE decision_id = {{id:UUID}} \
+             ORDER BY timestamp LIMIT 1",
+            CallEnd::COLUMN_NAMES.join(", ")
+        );
+        let query = self.exact(&sql).param("id", decision.to_string()).fetch_optional::<CallEnd>();
+        self.within_query_timeout("looking for an outcome", query).await
+    }
+
+    /// Decisions with the inputs that policies saw, newest first: `limit` of them at most, and no
+    /// more than `bytes` of inputs.
+    ///
+    /// # Errors
+    /// When ClickHouse fails.
+    pub async fn decided_inputs(
+        &self,
+        filter: &DecisionFilter,
+        bytes: usize,
+    ) -> Result<Vec<DecidedInput>, StoreError> {
+        let conditions = conditions_of_decisions(filter);
+        let sql = format!(
+            "SELECT {} FROM policy_decisions FINAL WHERE {} ORDER BY timestamp DESC, id DESC LIMIT {}",
+            DecidedInput::COLUMN_NAMES.join(", "),
+            conditions.sql(),
+            filter.limit.unwrap_or(DEFAULT_LIMIT)
+        );
+        let mut cursor = conditions.bind(self.exact(&sql)).fetch::<DecidedInput>()?;
+        let reading = async {
+            let (mut found, mut left) = (Vec::new(), bytes);
+            while let Some(row) = cursor.next().await? {
+                let Some(rest) = left.checked_sub(row.input_data.len()) else { break };
+                left = rest;
+                found.push(row);
+            }
+            Ok(found)
+        };
+        self.within_query_timeout("reading inputs of decisions", reading).await
+    }
+
     /// `FINAL` makes it exact; time leads the sort key, so ClickHouse reads from the end and stops at
     /// the limit.
     async fn newest<R: RowOwned + RowRead>(
@@ -198,105 +319,6 @@ impl Store {
         // Two copies of a row always lie in the same month.
         self.read(sql).with_setting("do_not_merge_across_partitions_select_final", "1")
     }
-}
-
-/// Parts of a WHERE clause with the values for their parameters.
-#[derive(Debug, Default)]
-pub(super) struct Conditions {
-    parts: Vec<&'static str>,
-    texts: Vec<(&'static str, String)>,
-    times: Vec<(&'static str, i64)>,
-}
-
-impl Conditions {
-    fn since(&mut self, time: Option<DateTime<Utc>>) {
-        self.time("since", "timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')", time);
-    }
-
-    fn until(&mut self, time: Option<DateTime<Utc>>) {
-        self.time("until", "timestamp < fromUnixTimestamp64Micro({until:Int64}, 'UTC')", time);
-    }
-
-    fn time(&mut self, name: &'static str, part: &'static str, time: Option<DateTime<Utc>>) {
-        if let Some(time) = time {
-            self.parts.push(part);
-            self.times.push((name, time.timestamp_micros()));
-        }
-    }
-
-    fn text(&mut self, name: &'static str, part: &'static str, text: Option<&String>) {
-        if let Some(text) = text {
-            self.parts.push(part);
-            self.texts.push((name, text.clone()));
-        }
-    }
-
-    pub(super) fn sql(&self) -> String {
-        if self.parts.is_empty() { "1".to_owned() } else { self.parts.join(" AND ") }
-    }
-
-    pub(super) fn bind(self, mut query: Query) -> Query {
-        for (name, text) in self.texts {
-            query = query.param(name, text);
-        }
-        for (name, time) in self.times {
-            query = query.param(name, time);
-        }
-        query
-    }
-}
-
-pub(super) fn conditions_of_decisions(filter: &DecisionFilter) -> Conditions {
-    let mut found = Conditions::default();
-    found.since(filter.since);
-    found.until(filter.until);
-    found.text("decision", "decision = {decision:String}", filter.decision.as_ref());
-    found.text("action", "action = {action:String}", filter.action.as_ref());
-    found.text("agent", "agent = {agent:String}", filter.agent.as_ref());
-    found.text("user", "user = {user:String}", filter.user.as_ref());
-    found.text("session", "session_id = {session:String}", filter.session_id.as_ref());
-    found.text("run", "run_id = {run:String}", filter.run_id.as_ref());
-    found.text("project", "project_id = {project:String}", filter.project_id.as_ref());
-    // `policies` holds name@version.
-    found.text(
-        "policy",
-        "arrayExists(p -> startsWith(p, concat({policy:String}, '@')), policies)",
-        filter.policy.as_ref(),
-    );
-    found.text("reason", "has(deny_reasons, {reason:String})", filter.reason.as_ref());
-    if filter.error_only {
-        found.parts.push("error");
-    }
-    if filter.unchecked_only {
-        found.parts.push("unchecked != ''");
-    }
-    found
-}
-
-/// What an outcome has of it: when, what, who and in which run.
-pub(super) fn conditions_of_outcomes(filter: &DecisionFilter) -> Conditions {
-    conditions_of_decisions(&DecisionFilter {
-        decision: None,
-        policy: None,
-        reason: None,
-        error_only: false,
-        unchecked_only: false,
-        ..filter.clone()
-    })
-}
-
-pub(super) fn conditions_of_violations(filter: &ViolationFilter) -> Conditions {
-    let mut found = Conditions::default();
-    found.since(filter.since);
-    found.until(filter.until);
-    found.text("severity", "severity = {severity:String}", filter.severity.as_ref());
-    found.text("policy", "policy_name = {policy:String}", filter.policy.as_ref());
-    found.text("agent", "agent = {agent:String}", filter.agent.as_ref());
-    found.text("user", "user = {user:String}", filter.user.as_ref());
-    found.text("session", "session_id = {session:String}", filter.session_id.as_ref());
-    let decision = filter.decision_id.map(|id| id.to_string());
-    found.text("decision", "decision_id = {decision:UUID}", decision.as_ref());
-    found
 }
 
 /// Microseconds for ClickHouse's binary format, RFC 3339 in the JSON that the command line prints.
@@ -324,27 +346,5 @@ pub(super) mod micros {
         } else {
             micros::deserialize(deserializer)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_never_enter_the_text_of_a_query() {
-        let filter = DecisionFilter {
-            agent: Some("'; DROP TABLE policy_decisions; --".into()),
-            policy: Some("x".into()),
-            error_only: true,
-            ..DecisionFilter::default()
-        };
-        let conditions = conditions_of_decisions(&filter);
-        assert_eq!(
-            conditions.sql(),
-            "agent = {agent:String} AND \
-             arrayExists(p -> startsWith(p, concat({policy:String}, '@')), policies) AND error"
-        );
-        assert_eq!(conditions_of_decisions(&DecisionFilter::default()).sql(), "1");
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod alerter;
+mod api;
 mod audit;
 mod bench;
 mod chaos;

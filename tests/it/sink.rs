@@ -38,6 +38,7 @@ use uuid::Uuid;
 
 use crate::store::{decision, eventually, outside};
 use crate::support::servers::{ClickHouse, NatsServer};
+use crate::worker::support::Fleet;
 
 /// A NATS of its own, a database of its own.
 pub(crate) struct Rig {
@@ -117,6 +118,14 @@ impl Rig {
             ..kv::Config::default()
         };
         self.jetstream.create_key_value(config).await.unwrap()
+    }
+
+    /// A fleet's configuration for a worker that feeds this sink.
+    pub(crate) fn worker_config(&self, fleet: &Fleet) -> Config {
+        let mut config = fleet.config.clone();
+        config.nats.url.clone_from(&self.config().nats.url);
+        config.stream = self.config().stream.clone();
+        config
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -110,6 +110,7 @@ impl Filters {
             error_only: self.errors,
             unchecked_only: self.unchecked,
             limit,
+            ..DecisionFilter::default()
         }
     }
 }

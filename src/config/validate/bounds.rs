@@ -67,6 +67,8 @@ fn counts(c: &Config, findings: &mut Findings) {
         ("sink.batch_rows", c.sink.batch_rows, 1, 1_000_000),
         ("http.max_batch", c.http.max_batch, 1, 100_000),
         ("http.max_connections", c.http.max_connections, 1, 1_000_000),
+        ("http.max_exports", c.http.max_exports, 1, 1_000),
+        ("http.max_tails", c.http.max_tails, 1, 100_000),
         ("http.rate_limit", c.http.rate_limit, 0, 10_000_000),
         ("http.rate_burst", c.http.rate_burst, 1, 10_000_000),
     ] {

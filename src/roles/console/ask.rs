@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::unchecked::{Cause, Reports, UncheckedCall};
 use crate::bus::{BusError, Connection, DOCUMENT, Subjects, WANT};
 use crate::config::{Config, FailMode};
-use crate::contract::CheckReply;
 use crate::contract::admin::{EnforcementReply, EnforcementRequest, ListRequest, PolicyList, Verb};
 use crate::contract::fault::{ServiceError, ServiceErrorDetail};
+use crate::contract::{CheckReply, EvaluateReply, EvaluateRequest};
 
 /// What comes of a check.
 pub(super) enum Answer {
@@ -88,7 +88,8 @@ impl Asker {
         self.connection().is_some()
     }
 
-    fn connection(&self) -> Option<&Connection> {
+    /// The connection to NATS; none while NATS isn't there.
+    pub(super) fn connection(&self) -> Option<&Connection> {
         self.inner.connection.get().filter(|connection| connection.is_up())
     }
 
@@ -165,6 +166,22 @@ impl Asker {
         verb: Verb,
         request: &(impl Serialize + Sync),
     ) -> Result<T, Unmanaged> {
+        self.asked(&self.inner.subjects.admin(verb), request).await
+    }
+
+    /// Tries policies on an input.
+    pub(super) async fn evaluate(
+        &self,
+        request: &EvaluateRequest,
+    ) -> Result<EvaluateReply, Unmanaged> {
+        self.asked(&self.inner.subjects.evaluate(), request).await
+    }
+
+    async fn asked<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        request: &(impl Serialize + Sync),
+    ) -> Result<T, Unmanaged> {
         let unavailable = |error: &dyn std::fmt::Display| Unmanaged::Unavailable(error.to_string());
         let connection = self.connection().ok_or_else(|| unavailable(&"NATS can't be reached"))?;
         let body = serde_json::to_vec(request).map_err(|error| unavailable(&error))?;
@@ -181,9 +198,8 @@ impl Asker {
                 current_version: None,
             })));
         }
-        let subject = self.inner.subjects.admin(verb);
         let answered = connection
-            .request(&subject, body, self.inner.manage_timeout)
+            .request(subject, body, self.inner.manage_timeout)
             .await
             .map_err(|error| unavailable(&error))?;
         if answered.error_code.is_some() {

@@ -3,16 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::ConsoleError;
 use super::ask::Asker;
 use super::directory::Directory;
 use super::guard::Guard;
+use super::problem::Problem;
 use crate::bus;
 use crate::config::Config;
-use crate::roles::RoleContext;
+use crate::engine::{CompileLimits, EvaluationLimits};
+use crate::roles::{RoleContext, worker};
+use crate::store::Store;
 
 /// The part of the health that is ready while NATS is there.
 pub(super) const NATS_PART: &str = "nats-console";
+
+/// Suites and impacts that are computed at once; more wait.
+const WORK_AT_ONCE: usize = 1;
 
 /// The console's ways to ask. Cheap to clone.
 #[derive(Clone)]
@@ -21,13 +30,25 @@ pub struct Doors {
 }
 
 struct Inner {
+    config: Config,
     asker: Asker,
+    store: Store,
+    exports: Arc<Semaphore>,
+    tails: Arc<Semaphore>,
+    work: Semaphore,
     directory: Directory,
     guard: Guard,
     max_body: usize,
     max_batch: usize,
     patience: Duration,
     base: Base,
+}
+
+/// What compiling and evaluating may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) compile: CompileLimits,
+    pub(super) evaluate: EvaluationLimits,
 }
 
 /// How this server is called.
@@ -49,7 +70,12 @@ impl Doors {
         let http = &config.http;
         Ok(Self {
             inner: Arc::new(Inner {
+                config: config.clone(),
                 asker: Asker::new(config),
+                store: Store::connect(&config.clickhouse),
+                exports: Arc::new(Semaphore::new(http.max_exports)),
+                tails: Arc::new(Semaphore::new(http.max_tails)),
+                work: Semaphore::new(WORK_AT_ONCE),
                 directory: Directory::default(),
                 guard: Guard::new(http)?,
                 max_body: super::super::bytes(http.max_body),
@@ -66,6 +92,50 @@ impl Doors {
 
     pub(super) fn asker(&self) -> &Asker {
         &self.inner.asker
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The history.
+    pub(super) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// A place among the exports under way; none while all are taken.
+    pub(super) fn export_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.exports).try_acquire_owned().ok()
+    }
+
+    /// A place among those who look at live events; none while all are taken.
+    pub(super) fn tail_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.tails).try_acquire_owned().ok()
+    }
+
+    /// What compiling and trying a policy here may cost: as on a worker.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            compile: worker::compile_limits(&self.inner.config),
+            evaluate: worker::evaluation_limits(&self.inner.config),
+        }
+    }
+
+    /// Does work that takes the processor, apart from the threads that answer, a little at a time.
+    pub(super) async fn working<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        };
+        let _place = self.inner.work.acquire().await.map_err(|error| failed(&error))?;
+        tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))
+    }
+
+    /// Whether the server can be reached from this machine alone.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.inner.config.http.listen.ip().is_loopback()
     }
 
     pub(super) fn directory(&self) -> &Directory {

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::ask::Unmanaged;
 use super::doors::Doors;
 use super::guard::Caller;
 use super::problem::Problem;
@@ -21,10 +21,12 @@ pub(super) fn routes() -> Router<Doors> {
 }
 
 /// What the switch shall be, and why.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Turn {
+pub(super) struct Turn {
+    /// `on`, `shadow` or `off`.
     mode: EnforcementMode,
+    /// Why.
     #[serde(default)]
     comment: String,
 }
@@ -47,15 +49,6 @@ async fn turn(
 }
 
 async fn ask(doors: &Doors, request: &EnforcementRequest) -> Result<Response, Problem> {
-    let reply: EnforcementReply =
-        doors.asker().manage(Verb::Enforcement, request).await.map_err(|error| match error {
-            Unmanaged::Unavailable(message) => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, message)
-            }
-            Unmanaged::Refused(detail) => Problem::new(
-                StatusCode::from_u16(detail.code).unwrap_or(StatusCode::BAD_REQUEST),
-                detail.message,
-            ),
-        })?;
+    let reply: EnforcementReply = doors.asker().manage(Verb::Enforcement, request).await?;
     Ok(Json(reply).into_response())
 }

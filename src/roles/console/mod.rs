@@ -1,7 +1,9 @@
 //! The console: HTTP. Health, metrics, and doors for clients of other APIs: OPA's and AuthZEN's. It
 //! decides nothing: checks go to the workers over NATS, whatever door they came through.
 
+mod api;
 mod ask;
+mod assets;
 mod authzen;
 mod directory;
 mod doors;
@@ -18,6 +20,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use api::document as openapi;
 pub use doors::{Doors, run};
 pub use routes::{Shown, router};
 

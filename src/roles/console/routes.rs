@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State as Extracted};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::doors::Doors;
 use super::guard::{self, Api};
-use super::{authzen, enforcement, opa};
+use super::{api, assets, authzen, enforcement, opa};
 use crate::config::Http;
 use crate::runtime::health::Health;
 use crate::runtime::metrics::Handle;
@@ -42,8 +42,11 @@ pub fn router(shown: Shown) -> Router {
         .route("/metrics", get(metrics))
         .with_state(shown);
     if let Some(doors) = &doors {
-        let routes = opa::routes().merge(authzen::routes()).merge(enforcement::routes());
-        router = router.merge(routes.with_state(doors.clone()));
+        let routes = opa::routes()
+            .merge(authzen::routes())
+            .merge(enforcement::routes())
+            .merge(api::routes());
+        router = router.merge(routes.with_state(doors.clone())).merge(assets::routes());
     }
     let max_body = doors.as_ref().map_or(0, Doors::max_body);
     router = router
@@ -103,7 +106,11 @@ fn is_too_long(error: &axum::Error) -> bool {
     error.source().is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
-async fn index(Extracted(shown): Extracted<Shown>) -> impl IntoResponse {
+/// The pages for people, a list of paths for programs.
+async fn index(Extracted(shown): Extracted<Shown>, headers: HeaderMap) -> Response {
+    if shown.doors.is_some() && assets::wants_page(&headers) {
+        return assets::page_or_how();
+    }
     let mut index = json!({
         "name": "sluicegate",
         "version": env!("CARGO_PKG_VERSION"),
@@ -113,9 +120,10 @@ async fn index(Extracted(shown): Extracted<Shown>) -> impl IntoResponse {
     if let (Some(_), Some(members)) = (&shown.doors, index.as_object_mut()) {
         members.insert("opa".into(), json!(["/v1/data", "/v1/policies", "/health"]));
         members.insert("authzen".into(), json!("/.well-known/authzen-configuration"));
+        members.insert("api".into(), json!("/api/openapi.json"));
         members.insert("enforcement".into(), json!("/api/enforcement"));
     }
-    Json(index)
+    Json(index).into_response()
 }
 
 /// The process runs and answers.

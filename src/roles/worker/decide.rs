@@ -417,7 +417,7 @@ pub(super) const fn fail_mode(mode: config::FailMode) -> FailMode {
     }
 }
 
-pub(super) fn evaluation_limits(config: &Config) -> EvaluationLimits {
+pub(in crate::roles) fn evaluation_limits(config: &Config) -> EvaluationLimits {
     EvaluationLimits {
         instructions: config.limits.instructions,
         time: config.limits.time,

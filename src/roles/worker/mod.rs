@@ -20,6 +20,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::live::{AdmittedFolder, admit_folder};
+pub(in crate::roles) use self::{
+    decide::evaluation_limits,
+    live::{compile_limits, entry},
+};
 
 use self::decide::Decider;
 use self::evaluation::Pool;

@@ -103,6 +103,21 @@ impl House {
         Said::of(self.request(method.parse().unwrap(), path).body(body)).await
     }
 
+    /// A change, with a body and headers.
+    pub(crate) async fn change(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Said {
+        let mut request = self.request(method.parse().unwrap(), path).json(&body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Said::of(request).await
+    }
+
     /// OPA's question for a document.
     pub(crate) async fn data(&self, path: &str, input: Value) -> Said {
         self.post(&format!("/v1/data/{path}"), json!({"input": input})).await

@@ -9,7 +9,6 @@ use async_nats::jetstream::message::PublishMessage;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sluicegate::client::{Check, Outcome};
-use sluicegate::config::Config;
 use sluicegate::domain::Verdict;
 use sluicegate::roles::verify::{Report, Scope, verify};
 use sluicegate::store::{Store, Table};
@@ -55,14 +54,6 @@ impl Rig {
         let id = event["id"].as_str().unwrap().parse().unwrap();
         self.publish(&self.subjects.outcome(), message_id, event.to_string().into_bytes()).await;
         id
-    }
-
-    /// A fleet's configuration for a worker that feeds this sink.
-    fn worker_config(&self, fleet: &Fleet) -> Config {
-        let mut config = fleet.config.clone();
-        config.nats.url.clone_from(&self.config().nats.url);
-        config.stream = self.config().stream.clone();
-        config
     }
 
     async fn outcomes(&self) -> u64 {

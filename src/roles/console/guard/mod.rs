@@ -1,9 +1,11 @@
 //! Who may come in: names by which this server is called, tokens and their roles, and how often.
 //!
-//! What needs which role is one table, [`needed`]: a path that it doesn't know needs one too.
+//! What needs which role is one table, in `needs.rs`: a path that it doesn't know needs one too.
 
 mod hosts;
+mod needs;
 mod rate;
+mod sessions;
 mod tokens;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +17,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use self::hosts::Hosts;
+use self::needs::{is_below, needed};
 use self::rate::{Key, Rate};
+use self::sessions::Sessions;
 use self::tokens::Tokens;
 use super::ConsoleError;
 use super::authzen::AuthzenError;
@@ -27,6 +31,10 @@ use crate::config::{Anonymous, Http};
 /// How long the longest request id may be that is given back.
 const LONGEST_REQUEST_ID: usize = 1_024;
 const REQUEST_ID: &str = "x-request-id";
+/// The cookie of those who signed in with a browser.
+pub(super) const SESSION_COOKIE: &str = "sluicegate_session";
+/// The header that a browser sends with changes: a form of another site's page can't.
+const CONSOLE_HEADER: &str = "x-sluicegate-console";
 /// Who makes changes without a token.
 const NOBODY: &str = "http:anonymous";
 
@@ -86,42 +94,10 @@ impl Api {
     }
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// What a request needs. None where it is open: health, metrics and what says where things are.
-fn needed(method: &Method, path: &str) -> Option<Access> {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let asks = reads || *method == Method::POST;
-    match path {
-        "/"
-        | "/livez"
-        | "/readyz"
-        | "/metrics"
-        | "/health"
-        | "/.well-known/authzen-configuration"
-            if reads =>
-        {
-            None
-        }
-        _ if is_below(path, "/v1/data") || is_below(path, "/v0/data") => {
-            Some(if asks { Access::Checker } else { Access::Author })
-        }
-        _ if is_below(path, "/access") => Some(Access::Checker),
-        "/v1/query" => Some(Access::Checker),
-        _ if is_below(path, "/v1/compile") => Some(Access::Checker),
-        _ if is_below(path, "/v1/policies") => {
-            Some(if reads { Access::Viewer } else { Access::Author })
-        }
-        "/api/enforcement" if !reads => Some(Access::Admin),
-        _ => Some(Access::Viewer),
-    }
-}
-
 /// Lets in, or says why not.
 pub(super) struct Guard {
     tokens: Tokens,
+    sessions: Sessions,
     anonymous: Option<Access>,
     hosts: Hosts,
     rate: Option<Rate>,
@@ -146,6 +122,7 @@ impl Guard {
         }
         Ok(Self {
             tokens,
+            sessions: Sessions::default(),
             anonymous,
             hosts: Hosts::new(http.listen.ip(), &http.hosts),
             rate: Rate::new(http.rate_limit, http.rate_burst),
@@ -155,21 +132,38 @@ impl Guard {
     /// Who calls, if he may.
     fn admit(&self, request: &Request) -> Result<Option<Caller>, Refused> {
         self.hosts.check(request.uri(), request.headers())?;
-        let Some(needed) = needed(request.method(), request.uri().path()) else { return Ok(None) };
+        let (method, path) = (request.method(), request.uri().path());
+        let needed = needed(method, path);
+        // Signing in is open, but not for trying one token after the other.
+        let signs_in = path == "/api/session" && *method == Method::POST;
+        if needed.is_none() && !signs_in {
+            return Ok(None);
+        }
+        let known = self.known(request.headers());
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-        let presented = bearer(request.headers());
-        let known = presented.as_ref().and_then(|token| self.tokens.find(token.as_deref()));
-        let key = match (&known, peer) {
-            (Some((index, _)), _) => Key::Token(*index),
-            (None, peer) => Key::of(peer.unwrap_or(IpAddr::from([0, 0, 0, 0]))),
+        let key = match &known {
+            Known::Token(index, _) if !signs_in => Key::Token(*index),
+            _ => Key::of(peer.unwrap_or(IpAddr::from([0, 0, 0, 0]))),
         };
         if let Some(wait) = self.rate.as_ref().and_then(|rate| rate.wait(key)) {
             return Err(Refused::Rate(wait));
         }
-        let (caller, access) = match (presented, known) {
-            (_, Some((_, token))) => (Caller(token.name.clone()), Some(token.access)),
-            (Some(_), None) => return Err(Refused::BadToken),
-            (None, None) => (Caller(NOBODY.to_owned()), self.anonymous),
+        let Some(needed) = needed else { return Ok(None) };
+        let (caller, access) = match known {
+            Known::Token(_, By::Cookie)
+                if !matches!(*method, Method::GET | Method::HEAD)
+                    && !request.headers().contains_key(CONSOLE_HEADER) =>
+            {
+                return Err(Refused::Name(format!(
+                    "a change by a signed-in browser needs the header {CONSOLE_HEADER}"
+                )));
+            }
+            Known::Token(index, _) => match self.tokens.get(index) {
+                Some(token) => (Caller(token.name.clone()), Some(token.access)),
+                None => return Err(Refused::BadToken),
+            },
+            Known::Wrong => return Err(Refused::BadToken),
+            Known::Nobody => (Caller(NOBODY.to_owned()), self.anonymous),
         };
         match access {
             Some(access) if access >= needed => Ok(Some(caller)),
@@ -177,6 +171,76 @@ impl Guard {
             None => Err(Refused::NoToken),
         }
     }
+
+    /// By what a request is known.
+    fn known(&self, headers: &HeaderMap) -> Known {
+        match bearer(headers) {
+            Some(token) => match self.tokens.find(token.as_deref()) {
+                Some((index, _)) => Known::Token(index, By::Header),
+                None => Known::Wrong,
+            },
+            // A session that has ended is nobody's: the page then asks to sign in.
+            None => session_of(headers)
+                .and_then(|id| self.sessions.token_of(id))
+                .map_or(Known::Nobody, |index| Known::Token(index, By::Cookie)),
+        }
+    }
+
+    /// Who calls, by name where a token says it, and what he may.
+    pub(super) fn who(&self, headers: &HeaderMap) -> (Option<String>, Option<Access>) {
+        match self.known(headers) {
+            Known::Token(index, _) => {
+                self.tokens.get(index).map(|token| (token.name.clone(), token.access)).unzip()
+            }
+            Known::Wrong => (None, None),
+            Known::Nobody => (None, self.anonymous),
+        }
+    }
+
+    /// Whether there are tokens.
+    pub(super) const fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Begins a session for whoever has this token.
+    pub(super) fn sign_in(&self, token: &str) -> Option<String> {
+        let (index, _) = self.tokens.find(Some(token))?;
+        Some(self.sessions.begin(index))
+    }
+
+    /// Ends a session.
+    pub(super) fn sign_out(&self, id: &str) {
+        self.sessions.end(id);
+    }
+}
+
+/// By what a request is known.
+enum Known {
+    /// The token at this place.
+    Token(usize, By),
+    /// A token that isn't one.
+    Wrong,
+    /// Nothing.
+    Nobody,
+}
+
+/// How a token came.
+#[derive(Clone, Copy)]
+enum By {
+    /// In the header, which no browser adds by itself.
+    Header,
+    /// By the session in a cookie.
+    Cookie,
+}
+
+/// The id of the session that a request is of.
+pub(super) fn session_of(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim(), value.trim()))
+    });
+    pairs.find(|(name, _)| *name == SESSION_COOKIE).map(|(_, id)| id)
 }
 
 /// The token of a request: none where there is no header, none inside where it isn't one of ours.
@@ -300,35 +364,6 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_needs_which_role() {
-        let cases = [
-            ("GET", "/", None),
-            ("GET", "/livez", None),
-            ("GET", "/readyz", None),
-            ("GET", "/metrics", None),
-            ("GET", "/health", None),
-            ("GET", "/.well-known/authzen-configuration", None),
-            ("POST", "/metrics", Some(Access::Viewer)),
-            ("POST", "/v1/data", Some(Access::Checker)),
-            ("GET", "/v1/data/a/b", Some(Access::Checker)),
-            ("PUT", "/v1/data/a", Some(Access::Author)),
-            ("POST", "/v0/data/a", Some(Access::Checker)),
-            ("POST", "/access/v1/evaluation", Some(Access::Checker)),
-            ("GET", "/v1/policies/", Some(Access::Viewer)),
-            ("PUT", "/v1/policies/a", Some(Access::Author)),
-            ("DELETE", "/v1/policies/a", Some(Access::Author)),
-            ("GET", "/api/enforcement", Some(Access::Viewer)),
-            ("PUT", "/api/enforcement", Some(Access::Admin)),
-            ("GET", "/whatever", Some(Access::Viewer)),
-            ("GET", "/v1/database", Some(Access::Viewer)),
-        ];
-        for (method, path, access) in cases {
-            assert_eq!(needed(&method.parse().unwrap(), path), access, "{method} {path}");
-        }
-        assert!(Access::Checker < Access::Viewer && Access::Author < Access::Admin);
-    }
 
     #[test]
     fn each_path_speaks_one_language() {

@@ -18,6 +18,11 @@ impl Tokens {
         self.0.is_empty()
     }
 
+    /// The token at a place.
+    pub(super) fn get(&self, index: usize) -> Option<&Token> {
+        self.0.get(index)
+    }
+
     /// The token of this text, and its place. Compared with every one, whichever it is.
     pub(super) fn find(&self, presented: Option<&str>) -> Option<(usize, &Token)> {
         let digest: [u8; 32] = Sha256::digest(presented?.as_bytes()).into();

@@ -155,7 +155,7 @@ fn shared_packages(set: &PolicySet, problems: &mut BTreeMap<String, String>) {
 ///
 /// # Errors
 /// Parameters that its schema refuses.
-pub(in crate::roles::worker) fn entry(
+pub(in crate::roles) fn entry(
     record: &PolicyRecord,
     rego: Arc<str>,
     compiled: Compiled,

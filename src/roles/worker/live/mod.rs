@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::assemble::{Assembler, entry, file_name, source_of};
+pub(in crate::roles) use self::assemble::entry;
+pub(super) use self::assemble::{Assembler, file_name, source_of};
 pub(super) use self::records::ENFORCEMENT_KEY;
 use self::records::Records;
 use self::seed::LeftOut;
@@ -412,7 +413,7 @@ fn said(key: &str, problem: &str) -> String {
 }
 
 /// How large a policy may be.
-pub(super) fn compile_limits(config: &Config) -> CompileLimits {
+pub(in crate::roles) fn compile_limits(config: &Config) -> CompileLimits {
     CompileLimits {
         bytes: bytes(config.limits.policy_bytes),
         nesting: config.limits.policy_nesting,

@@ -1,0 +1,102 @@
+//! Live events over the REST API.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::doors::support::House;
+use crate::worker::support::Fleet;
+
+/// Reads server-sent events.
+struct Tail {
+    response: reqwest::Response,
+    text: String,
+}
+
+impl Tail {
+    async fn open(house: &House, query: &str) -> Self {
+        let response =
+            house.request(Method::GET, &format!("/api/events?{query}")).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
+    async fn next(&mut self) -> (String, Value) {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| {
+                    let mut lines = event.lines();
+                    lines.find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+                };
+                let found = field("event:").zip(field("data:"));
+                let rest = rest.to_owned();
+                self.text = rest;
+                if let Some((name, data)) = found {
+                    return (name, serde_json::from_str(&data).unwrap());
+                }
+                continue;
+            }
+            let bytes = self.response.chunk().await.unwrap().expect("the stream goes on");
+            self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_watches_sees_what_happens() {
+    let fleet = Fleet::with_policies(&[("strict", "allow := input.action != \"forbidden\"")]);
+    let (_worker, agent, _) = fleet.start().await;
+    let house = House::open(&fleet.config).await;
+    let mut all = Tail::open(&house, "").await;
+    let mut denied = Tail::open(&house, "kind=decision&decision=deny").await;
+    let mut others = Tail::open(&house, "kind=violation&policy=strict").await;
+    agent.act("act").await;
+    let id = agent.act("forbidden").await["decision_id"].clone();
+    let (name, event) = all.next().await;
+    assert_eq!((name.as_str(), &event["action"]), ("decision", &json!("act")));
+    assert!(event.get("input").is_none(), "it can be large");
+    let (name, event) = denied.next().await;
+    assert_eq!((name.as_str(), &event["id"]), ("decision", &id));
+    let (name, event) = others.next().await;
+    assert_eq!((name.as_str(), &event["decision_id"]), ("violation", &id));
+}
+
+#[tokio::test]
+async fn readers_are_bounded_and_what_they_miss_is_said() {
+    let fleet = Fleet::with_policies(&[]);
+    let mut config = fleet.config.clone();
+    config.http.max_tails = 1;
+    let house = House::open(&config).await;
+    let mut tail = Tail::open(&house, "").await;
+    assert_eq!(house.get("/api/events").await.json(429)["status"], 429);
+    assert_eq!(house.get("/api/events?kind=other").await.json(400)["status"], 400);
+    // More than a reader is shown in a second; later events come with the number of those he missed.
+    let client = async_nats::connect(fleet.nats.url()).await.unwrap();
+    let mut published = 0;
+    let mut publish = async |count: u64| {
+        for _ in 0..count {
+            client.publish("policy.decision.allow.act", "{}".into()).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        published += count;
+        published
+    };
+    let mut sent = publish(1_000).await;
+    let (mut shown, mut missed) = (0, 0);
+    while missed == 0 || shown + missed < sent {
+        match tokio::time::timeout(Duration::from_millis(100), tail.next()).await {
+            Ok((name, event)) if name == "lagged" => missed += event["missed"].as_u64().unwrap(),
+            Ok(_) => shown += 1,
+            Err(_) => sent = publish(1).await,
+        }
+    }
+    assert_eq!(shown + missed, sent, "{shown} shown, {missed} missed");
+    drop(tail);
+    crate::worker::support::until("the place is free again", async || {
+        let again = house.request(Method::GET, "/api/events").send().await.unwrap();
+        (again.status() == 200).then_some(())
+    })
+    .await;
+}
