@@ -274,6 +274,7 @@ fn the_permissions_of_the_security_page_suffice() {
     let listen = format!("127.0.0.1:{}", free_port());
     let _console = program("console", &["console"]).env("SLUICEGATE_HTTP_LISTEN", &listen).start();
     poll("a check over HTTP", || runtime.block_on(denied_over_http(&listen)).then_some(()));
+    runtime.block_on(shown_by_the_console(&listen));
     worker.signal(Signal::SIGTERM);
     assert!(worker.wait().success(), "{}", worker.log());
     assert!(!worker.log().contains("wait in files"), "{}", worker.log());
@@ -289,6 +290,35 @@ async fn denied_over_http(listen: &str) -> bool {
     };
     let answer: serde_json::Value = answer.json().await.unwrap_or_default();
     answer["result"]["allow"] == false
+}
+
+/// What else the console does on NATS: statistics, trials, acknowledgements, live events.
+async fn shown_by_the_console(listen: &str) {
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{listen}/api/{path}");
+    let json = async |request: reqwest::RequestBuilder| {
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let fleet = json(client.get(url("stats/fleet"))).await;
+    assert!(fleet["nats"]["audit"]["messages"].as_u64() > Some(0), "{fleet}");
+    assert_eq!(fleet["workers"].as_array().unwrap().len(), 1, "{fleet}");
+    let input = serde_json::json!({"action": "file_read", "resource": "/data/.env"});
+    let tried = json(client.post(url("policies/data_privacy/test")).json(&input)).await;
+    assert_eq!(tried["allowed"], false);
+    let violations = json(client.get(url("violations"))).await;
+    let id = violations["violations"][0]["id"].as_str().unwrap().to_owned();
+    let path = url(&format!("violations/{id}/acknowledge"));
+    json(client.post(path).json(&serde_json::json!({}))).await;
+    let mut tail = client.get(url("events?kind=decision")).send().await.unwrap();
+    assert!(denied_over_http(listen).await);
+    let mut seen = String::new();
+    while !seen.contains("event: decision") {
+        let bytes = tail.chunk().await.unwrap().expect("the stream goes on");
+        seen.push_str(&String::from_utf8_lossy(&bytes));
+    }
 }
 
 async fn signed_in(url: &str, user: &str) -> async_nats::jetstream::Context {
