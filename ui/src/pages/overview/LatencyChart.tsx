@@ -1,0 +1,77 @@
+import { LineChart } from '@mantine/charts';
+import '@mantine/charts/styles.layer.css';
+import { Box, VisuallyHidden } from '@mantine/core';
+import { useMemo } from 'react';
+import { useNavigate } from 'react-router';
+
+import type { Overview } from '../../api/types';
+import { micros } from '../../lib/format';
+import { ChartTip } from './ChartTip';
+import { bucketLink, points, type Point } from './timeline';
+
+const SERIES = [
+  { name: 'p50', label: 'p50', color: 'var(--sg-p50)' },
+  { name: 'p95', label: 'p95', color: 'var(--sg-p95)' },
+  { name: 'p99', label: 'p99', color: 'var(--sg-p99)' },
+];
+
+export default function LatencyChart({ stats }: { stats: Overview }) {
+  const data = useMemo(() => points(stats), [stats]);
+  const navigate = useNavigate();
+  const { totals } = stats;
+  return (
+    <Box>
+      <VisuallyHidden>
+        Half of the checks took at most {micros(totals.p50_us)}, 95% at most {micros(totals.p95_us)}
+        , 99% at most {micros(totals.p99_us)}.
+      </VisuallyHidden>
+      <Box aria-hidden>
+        <LineChart
+          h={260}
+          data={data}
+          dataKey="at"
+          series={SERIES}
+          curveType="monotone"
+          withLegend
+          legendProps={{ verticalAlign: 'top', height: 34 }}
+          withDots={false}
+          strokeWidth={2}
+          connectNulls={false}
+          tickLine="none"
+          gridAxis="y"
+          valueFormatter={micros}
+          xAxisProps={{
+            tickFormatter: (_: string, index: number) => data[index]?.label ?? '',
+            minTickGap: 32,
+          }}
+          yAxisProps={{ width: 62 }}
+          lineProps={{ isAnimationActive: false }}
+          lineChartProps={{
+            accessibilityLayer: false,
+            style: { cursor: 'pointer' },
+            onClick: ({ activeLabel }) => {
+              if (typeof activeLabel === 'string') {
+                void navigate(bucketLink(stats, activeLabel, null));
+              }
+            },
+          }}
+          tooltipAnimationDuration={0}
+          tooltipProps={{
+            content: ({ payload }) => (
+              <ChartTip
+                point={payload?.[0]?.payload as Point | undefined}
+                seconds={stats.bucket_seconds}
+                rows={SERIES.map(({ name, label, color }) => ({
+                  key: name as 'p50' | 'p95' | 'p99',
+                  label,
+                  color,
+                }))}
+                show={micros}
+              />
+            ),
+          }}
+        />
+      </Box>
+    </Box>
+  );
+}
