@@ -4,7 +4,7 @@
   var stored = null;
   try {
     stored = window.localStorage.getItem('mantine-color-scheme-value');
-  } catch (error) {
+  } catch {
     // Storage is blocked: the system's preference decides.
   }
   var dark = window.matchMedia('(prefers-color-scheme: dark)').matches;

@@ -51,7 +51,7 @@ function wordKind(word: string, stream: StringStream): string {
   if (LITERALS.has(word)) return 'atom';
   if (KEYWORDS.has(word)) return 'keyword';
   if (ROOTS.has(word)) return 'variableName.special';
-  return stream.peek() === '(' ? 'function' : 'variableName';
+  return stream.peek() === '(' ? 'variableName.function' : 'variableName';
 }
 
 function skipRaw(stream: StringStream): boolean {

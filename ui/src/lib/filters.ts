@@ -19,7 +19,10 @@ export const FLAG_FILTERS = ['error', 'shadow', 'unchecked'] as const;
 
 export type ValueFilter = (typeof VALUE_FILTERS)[number];
 export type FlagFilter = (typeof FLAG_FILTERS)[number];
-export type Filters = Partial<Record<ValueFilter, string>> & Partial<Record<FlagFilter, 'true'>>;
+/** Without a value a filter is not set. */
+export type Filters = { [key in ValueFilter]?: string | undefined } & {
+  [key in FlagFilter]?: string | undefined;
+};
 
 export const FILTER_LABELS: Record<ValueFilter | FlagFilter, string> = {
   decision: 'Decision',

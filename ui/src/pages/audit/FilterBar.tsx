@@ -12,7 +12,7 @@ import {
 } from '@mantine/core';
 import { useDebouncedCallback, useDisclosure } from '@mantine/hooks';
 import { IconAdjustmentsHorizontal, IconSearch } from '@tabler/icons-react';
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 
 import { usePolicies } from '../../api/policies';
 import {
@@ -50,10 +50,7 @@ const ACTIONS = [
 
 export function FilterBar({ filters, onChange }: Props) {
   const set = (key: keyof Filters, value: string) => {
-    const next: Filters = { ...filters };
-    if (!value) delete next[key];
-    else Object.assign(next, { [key]: value });
-    onChange(next);
+    onChange({ ...filters, [key]: value || undefined });
   };
   const active = [...VALUE_FILTERS, ...FLAG_FILTERS].filter(
     (key) => filters[key] && key !== 'text' && key !== 'decision',
@@ -138,8 +135,7 @@ interface FieldProps {
 /** A filter applies when one leaves the field, presses Enter or picks from the list. */
 function ValueField({ name, value, onChange }: FieldProps) {
   const policies = usePolicies(false);
-  const [text, setText] = useState(value);
-  useEffect(() => setText(value), [value]);
+  const [text, setText] = useFollowing(value);
   const known: Partial<Record<ValueFilter, string[]>> = {
     action: ACTIONS,
     policy: policies.data?.policies.map((policy) => policy.name) ?? [],
@@ -173,8 +169,7 @@ function TextFilter({
   value: string;
   onChange: (value: string) => void;
 }) {
-  const [text, setText] = useState(value);
-  useEffect(() => setText(value), [value]);
+  const [text, setText] = useFollowing(value);
   const apply = useDebouncedCallback(onChange, 350);
   return (
     <TextInput
@@ -189,4 +184,11 @@ function TextFilter({
       }}
     />
   );
+}
+
+/** What one types, until the value is changed from elsewhere, by the URL or a link. */
+function useFollowing(value: string) {
+  const [typed, setTyped] = useState({ text: value, of: value });
+  if (typed.of !== value) setTyped({ text: value, of: value });
+  return [typed.text, (text: string) => setTyped({ text, of: value })] as const;
 }

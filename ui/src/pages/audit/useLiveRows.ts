@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from 'react';
+import { useCallback, useState } from 'react';
 
 import { useDecisionTail, type TailState } from '../../api/events';
 import type { DecisionEvent, DecisionRow } from '../../api/types';
@@ -8,13 +8,15 @@ import { matches, rowOf, type Filters } from '../../lib/filters';
 const MOST = 5000;
 
 interface Live {
+  /** The list that the rows belong to. */
+  list: string;
   rows: DecisionRow[];
   /** How many rows came on top with the last batch, and which batch that was. */
   added: { count: number; batch: number };
   missed: number;
 }
 
-const NONE: Live = { rows: [], added: { count: 0, batch: 0 }, missed: 0 };
+const NONE: Live = { list: '', rows: [], added: { count: 0, batch: 0 }, missed: 0 };
 
 /** Decisions since the tail was switched on, newest first; emptied when the list is asked anew. */
 export function useLiveRows(
@@ -24,7 +26,8 @@ export function useLiveRows(
 ): Live & { state: TailState } {
   const [live, setLive] = useState<Live>(NONE);
   const key = JSON.stringify(filters);
-  useEffect(() => setLive(NONE), [key, asked]);
+  const list = `${asked} ${key}`;
+  if (live.list !== list) setLive({ ...NONE, list });
   const take = useCallback(
     (events: DecisionEvent[], missed: number) => {
       const wanted = JSON.parse(key) as Filters;
@@ -33,6 +36,7 @@ export function useLiveRows(
         .filter((row) => matches(row, wanted))
         .reverse();
       setLive((before) => ({
+        ...before,
         rows: fresh.length > 0 ? [...fresh, ...before.rows].slice(0, MOST) : before.rows,
         added: { count: fresh.length, batch: before.added.batch + 1 },
         missed: before.missed + missed,

@@ -196,11 +196,15 @@ function optionText(
   return `${time}  ${row.decision}  ${row.action}  ${row.resource}  ${row.agent}`;
 }
 
+/** What a worker adds to the context of a check, or what has a field of its own. */
+const NOT_CONTEXT = new Set(['action', 'resource', 'parameters', 'usage', 'now']);
+
 /** A recorded input as the fields of the form: the rest of it is context. */
 function asTyped(decision: DecisionEvent) {
-  const context: JsonObject = { ...decision.input };
-  const resource = context.resource ?? decision.resource;
-  for (const key of ['action', 'resource', 'parameters', 'usage', 'now']) delete context[key];
+  const resource = decision.input?.resource ?? decision.resource;
+  const context = Object.fromEntries(
+    Object.entries(decision.input ?? {}).filter(([key]) => !NOT_CONTEXT.has(key)),
+  );
   return {
     action: decision.action,
     resource: typeof resource === 'string' ? resource : JSON.stringify(resource),

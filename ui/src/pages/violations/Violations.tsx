@@ -21,7 +21,7 @@ import { RangePicker } from '../../components/RangePicker';
 import { RefreshPicker, useRefreshInterval } from '../../components/RefreshPicker';
 import { Empty, Failure, Loading } from '../../components/states';
 import { plural } from '../../lib/format';
-import { rangeOf, resolve, withRange } from '../../lib/range';
+import { rangeOf, withRange } from '../../lib/range';
 import { AcknowledgeDialog } from './AcknowledgeDialog';
 import { ViolationItem } from './ViolationItem';
 
@@ -44,8 +44,7 @@ export default function Violations() {
   const filters = Object.fromEntries(
     KEYS.map((key) => [key, search.get(key) ?? undefined]).filter(([, value]) => value),
   ) as Partial<Record<(typeof KEYS)[number], string>>;
-  const minute = Math.floor(Date.now() / 60_000) * 60_000;
-  const violations = useViolations({ ...filters, ...resolve(range, minute) }, refresh.interval);
+  const violations = useViolations(filters, range, refresh.interval);
   const list = violations.data?.pages.flatMap((page) => page.violations) ?? [];
   const set = (key: string, value: string | null) =>
     setSearch((before) => {
