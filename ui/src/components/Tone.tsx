@@ -21,6 +21,7 @@ export function ToneBadge({ tone, children, ...rest }: Props) {
           border: 0,
           // A word that is cut off says nothing.
           flexShrink: 0,
+          minWidth: 'max-content',
         },
       }}
       {...rest}

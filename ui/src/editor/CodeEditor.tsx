@@ -17,6 +17,7 @@ import { useEffect, useRef } from 'react';
 import type { Finding } from '../api/types';
 import { diagnosticsOf } from './diagnostics';
 import classes from './CodeEditor.module.css';
+import { foldMetadata, folding } from './folding';
 import { look } from './look';
 import { lineMarks, setMarks, type LineMark } from './marks';
 import { highlighting, rego } from './rego';
@@ -65,7 +66,7 @@ export default function CodeEditor(props: CodeEditorProps) {
         extensions: [
           look,
           lineNumbers(),
-          first.current.language === 'rego' ? lintGutter() : [],
+          first.current.language === 'rego' ? [lintGutter(), folding] : [],
           history(),
           drawSelection(),
           bracketMatching(),
@@ -88,6 +89,7 @@ export default function CodeEditor(props: CodeEditorProps) {
         ],
       }),
     });
+    if (first.current.readOnly) foldMetadata(made);
     view.current = made;
     return () => {
       made.destroy();

@@ -36,12 +36,28 @@ export const look = [
       borderRadius: '8px',
     },
     '.cm-panels': { backgroundColor: 'var(--sg-sunken)', color: 'var(--mantine-color-text)' },
-    '.cm-changedLine, .cm-insertedLine': { backgroundColor: 'var(--sg-good-soft) !important' },
+    '&.cm-merge-a .cm-changedLine': { backgroundColor: 'var(--sg-deny-soft) !important' },
+    '&.cm-merge-b .cm-changedLine, .cm-insertedLine': {
+      backgroundColor: 'var(--sg-good-soft) !important',
+    },
+    '&.cm-merge-a .cm-changedText, .cm-deletedChunk .cm-deletedText': {
+      background: 'color-mix(in srgb, var(--sg-deny) 30%, transparent) !important',
+    },
+    '&.cm-merge-b .cm-changedText': {
+      background: 'color-mix(in srgb, var(--sg-good) 30%, transparent) !important',
+    },
     '.cm-deletedLine, .cm-deletedChunk': { backgroundColor: 'var(--sg-deny-soft) !important' },
     '.cm-collapsedLines': {
       background: 'var(--sg-sunken)',
       color: 'var(--mantine-color-dimmed)',
       padding: '4px 12px',
+    },
+    '.cm-collapsedLines::before, .cm-collapsedLines::after': { content: '"···"' },
+    '.cm-foldPlaceholder': {
+      padding: '0 6px',
+      background: 'var(--sg-sunken)',
+      border: '1px solid var(--sg-line)',
+      color: 'var(--mantine-color-dimmed)',
     },
     '.sg-fired': { backgroundColor: 'var(--sg-shadow-soft)' },
     '.sg-covered': { boxShadow: 'inset 3px 0 0 var(--sg-good)' },

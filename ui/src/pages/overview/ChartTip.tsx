@@ -7,7 +7,7 @@ import type { Point } from './timeline';
 interface Props {
   point: Point | undefined;
   seconds: number;
-  rows: { key: keyof Omit<Point, 'at' | 'label'>; label: string; color: string }[];
+  rows: { key: keyof Omit<Point, 'at'>; label: string; color: string }[];
   show: (value: number | null) => string;
 }
 

@@ -6,8 +6,9 @@ import { useNavigate } from 'react-router';
 
 import type { Overview } from '../../api/types';
 import { count, plural, shortCount } from '../../lib/format';
+import { tick } from '../../lib/time';
 import { ChartTip } from './ChartTip';
-import { OUTCOMES, bucketLink, points, type Point } from './timeline';
+import { OUTCOMES, bucketLink, points, spanOf, type Point } from './timeline';
 
 export default function DecisionsChart({ stats }: { stats: Overview }) {
   const data = useMemo(() => points(stats), [stats]);
@@ -32,7 +33,7 @@ export default function DecisionsChart({ stats }: { stats: Overview }) {
           gridAxis="y"
           valueFormatter={shortCount}
           xAxisProps={{
-            tickFormatter: (_: string, index: number) => data[index]?.label ?? '',
+            tickFormatter: (at: string) => tick(at, spanOf(stats)),
             minTickGap: 32,
           }}
           yAxisProps={{ width: 44, allowDecimals: false }}

@@ -6,8 +6,9 @@ import { useNavigate } from 'react-router';
 
 import type { Overview } from '../../api/types';
 import { micros } from '../../lib/format';
+import { tick } from '../../lib/time';
 import { ChartTip } from './ChartTip';
-import { bucketLink, points, type Point } from './timeline';
+import { bucketLink, points, spanOf, type Point } from './timeline';
 
 const SERIES = [
   { name: 'p50', label: 'p50', color: 'var(--sg-p50)' },
@@ -41,7 +42,7 @@ export default function LatencyChart({ stats }: { stats: Overview }) {
           gridAxis="y"
           valueFormatter={micros}
           xAxisProps={{
-            tickFormatter: (_: string, index: number) => data[index]?.label ?? '',
+            tickFormatter: (at: string) => tick(at, spanOf(stats)),
             minTickGap: 32,
           }}
           yAxisProps={{ width: 62 }}

@@ -31,12 +31,12 @@ export function Totals({ stats, link }: Props) {
         {share(totals.deny)} of decisions
       </Tile>
       <Tile
-        label="Drafts would deny"
+        label="Shadow denials"
         value={shortCount(totals.would_deny)}
         to={link({ shadow: 'true' })}
         tone={totals.would_deny > 0 ? 'shadow' : 'quiet'}
       >
-        {share(totals.would_deny)} of decisions
+        by drafts, {share(totals.would_deny)} of decisions
       </Tile>
       <Tile
         label="Coverage"
@@ -44,7 +44,7 @@ export function Totals({ stats, link }: Props) {
         to={link({ unchecked: 'true' })}
         tone={totals.coverage !== null && totals.coverage < 0.99 ? 'shadow' : 'good'}
       >
-        {count(totals.unchecked)} unchecked (failed open)
+        {count(totals.unchecked)} unchecked
       </Tile>
       <Tile
         label="Spend"

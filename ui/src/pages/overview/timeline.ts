@@ -1,6 +1,5 @@
 import type { Overview } from '../../api/types';
 import { auditLink, type Filters } from '../../lib/filters';
-import { tick } from '../../lib/time';
 
 /** The outcomes of the chart; each check is in one of the first two, the others tell more of it. */
 export const OUTCOMES = [
@@ -11,7 +10,6 @@ export const OUTCOMES = [
 
 export interface Point {
   at: string;
-  label: string;
   allow: number;
   deny: number;
   unchecked: number;
@@ -25,7 +23,6 @@ export interface Point {
 /** The timeline with a point for each bucket, the empty ones included. */
 export function points(stats: Overview): Point[] {
   const step = stats.bucket_seconds * 1000;
-  const span = (Date.parse(stats.until) - Date.parse(stats.since)) / 1000;
   const known = new Map(stats.timeline.map((point) => [Date.parse(point.at), point]));
   const first = stats.timeline[0];
   if (!first || step <= 0) return [];
@@ -38,7 +35,6 @@ export function points(stats: Overview): Point[] {
     const point = known.get(time);
     all.push({
       at,
-      label: tick(at, span),
       allow: point?.allow ?? 0,
       deny: point?.deny ?? 0,
       unchecked: point?.unchecked ?? 0,
@@ -50,6 +46,11 @@ export function points(stats: Overview): Point[] {
     });
   }
   return all;
+}
+
+/** The length of the time range in seconds. */
+export function spanOf(stats: Overview): number {
+  return (Date.parse(stats.until) - Date.parse(stats.since)) / 1000;
 }
 
 /** The audit list of one bucket, of one outcome where one was meant. */

@@ -1,4 +1,4 @@
-import { Alert, Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
+import { Alert, Anchor, Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconAdjustments, IconAlertTriangle, IconArrowUp } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
@@ -120,14 +120,14 @@ function Reasons({ policy }: { policy: PolicyDetail }) {
                   {reason}
                 </Text>
               </Text>
-              <Link
+              <Anchor
+                component={Link}
+                size="xs"
                 to={auditLink({ policy: policy.name, reason }, { range: '7d' })}
                 aria-label={`Decisions of 7 days with the reason ${words(reason)}`}
               >
-                <Text span size="xs" c="var(--mantine-color-anchor)">
-                  decisions
-                </Text>
-              </Link>
+                decisions
+              </Anchor>
             </Group>
             <Text size="sm" c="dimmed">
               {text}

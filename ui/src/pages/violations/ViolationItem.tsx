@@ -78,7 +78,12 @@ export function ViolationItem({ violation, pending, onAcknowledge }: Props) {
         {violation.acknowledged ? null : (
           <Guard need="author">
             {(disabled) => (
-              <Button size="xs" disabled={disabled || pending} onClick={onAcknowledge}>
+              <Button
+                size="xs"
+                variant="light"
+                disabled={disabled || pending}
+                onClick={onAcknowledge}
+              >
                 {pending ? 'Acknowledged' : 'Acknowledge'}
               </Button>
             )}
