@@ -14,7 +14,7 @@ interface Props {
 export function Panel({ title, help, aside, children, className }: Props) {
   return (
     <Card className={`sg-card ${className ?? ''}`} component="section" aria-label={title}>
-      <Group justify="space-between" mb="md" gap="xs" wrap="nowrap">
+      <Group justify="space-between" mb="md" gap="xs">
         <Group gap={6} wrap="nowrap">
           <Title order={2} fz="md">
             {title}

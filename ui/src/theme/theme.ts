@@ -28,10 +28,24 @@ const water: MantineColorsTuple = [
   '#075563',
 ];
 
+/** Mantine's greys with some blue, so that inputs and cards belong together in the dark. */
+const dark: MantineColorsTuple = [
+  '#d5dee6',
+  '#b3c0cb',
+  '#8fa0ad',
+  '#6b7d8b',
+  '#42525f',
+  '#34424e',
+  '#1c252e',
+  '#141b22',
+  '#10171d',
+  '#0b1015',
+];
+
 export const theme = createTheme({
   primaryColor: 'water',
   primaryShade: { light: 8, dark: 7 },
-  colors: { water },
+  colors: { water, dark },
   defaultRadius: 'md',
   cursorType: 'pointer',
   fontFamily:

@@ -1,4 +1,5 @@
 import { Anchor, Breadcrumbs, Group, Skeleton, Stack, Tabs, Text } from '@mantine/core';
+import { useMediaQuery } from '@mantine/hooks';
 import { IconCode, IconFileInfo, IconFlask, IconHistory, IconTestPipe } from '@tabler/icons-react';
 import { useEffect, useState } from 'react';
 import { Link, useParams, useSearchParams } from 'react-router';
@@ -54,6 +55,7 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
   // What is being edited outlives a look at another tab; bench and suite try it before it is saved.
   const [draft, setDraft] = useState<string | null>(null);
   const edited = draft !== null && draft !== policy.content ? draft : null;
+  const wide = useMediaQuery('(min-width: 48em)', true, { getInitialValueInEffect: false });
   useWarnBeforeLeaving(edited !== null);
   return (
     <Page
@@ -90,7 +92,12 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
       >
         <Tabs.List mb="lg">
           {TABS.map(({ value, label, icon: Icon }) => (
-            <Tabs.Tab key={value} value={value} leftSection={<Icon size={16} aria-hidden />}>
+            <Tabs.Tab
+              key={value}
+              value={value}
+              leftSection={wide ? <Icon size={16} aria-hidden /> : null}
+              px={wide ? 'md' : 8}
+            >
               {label}
               {value === 'editor' && edited !== null ? ' •' : ''}
             </Tabs.Tab>

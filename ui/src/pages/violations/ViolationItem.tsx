@@ -25,7 +25,7 @@ export function ViolationItem({ violation, pending, onAcknowledge }: Props) {
       data-severity={violation.severity}
       data-acknowledged={acknowledged}
     >
-      <Box miw={0} flex={1}>
+      <Box miw={0} flex="1 1 280px">
         <Group gap="xs" mb={4}>
           <SeverityBadge severity={violation.severity} />
           <Text fw={600} size="sm">
