@@ -104,7 +104,7 @@ function Rows({ title, head, rows }: { title: string; head: string[]; rows: Reac
       <Text size="sm" fw={600} mb={4}>
         {title}
       </Text>
-      <Table className={classes.table} fz="xs" layout="fixed" verticalSpacing={4}>
+      <Table className={classes.table} fz="sm" layout="fixed" verticalSpacing={4}>
         <Table.Thead>
           <Table.Tr>
             {head.map((name, column) => (

@@ -67,6 +67,7 @@ export const theme = createTheme({
         radius: 'lg',
         overlayProps: { backgroundOpacity: 0.45, blur: 2 },
       },
+      styles: { title: { fontWeight: 650, fontSize: '1.05rem' } },
     }),
     Drawer: Drawer.extend({ defaultProps: { overlayProps: { backgroundOpacity: 0.3 } } }),
     Tooltip: Tooltip.extend({

@@ -28,6 +28,7 @@ import { Failure, Lines, Loading } from '../../components/states';
 import { notifyFailure } from '../../lib/notify';
 import { changedParameters, fault, fieldsOf } from '../../lib/schema';
 import { useUndoable } from '../../lib/useUndoable';
+import classes from './EnableDialog.module.css';
 
 const SCOPES = [
   { value: 'global', label: 'Everyone' },
@@ -176,7 +177,7 @@ function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }
           onChange={(event) => setComment(event.currentTarget.value)}
         />
         {policy.problem ? <Alert color="red">{policy.problem}</Alert> : null}
-        <Group justify="flex-end">
+        <Group justify="flex-end" className={classes.actions ?? ''}>
           <Button variant="subtle" onClick={onClose}>
             Cancel
           </Button>

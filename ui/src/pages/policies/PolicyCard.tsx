@@ -28,7 +28,7 @@ export function PolicyCard({ policy }: { policy: Policy }) {
       <Group justify="space-between" align="flex-start" wrap="nowrap" gap="sm">
         <Box miw={0}>
           <Title order={2} fz="md">
-            <Anchor component={Link} to={`/policies/${policy.id}`} inherit c="inherit">
+            <Anchor component={Link} to={`/policies/${policy.name}`} inherit c="inherit">
               {title}
             </Anchor>
           </Title>
