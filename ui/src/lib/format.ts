@@ -13,7 +13,7 @@ export function shortCount(value: number | null | undefined): string {
 
 export function usd(value: number | null | undefined): string {
   if (value === null || value === undefined) return '–';
-  const digits = value !== 0 && Math.abs(value) < 1 ? 4 : 2;
+  const digits = value !== 0 && Math.abs(value) < 0.01 ? 4 : 2;
   return `$${value.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: digits })}`;
 }
 

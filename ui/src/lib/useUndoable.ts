@@ -3,6 +3,7 @@ import { useCallback } from 'react';
 import { useRollback } from '../api/policies';
 import type { ChangeReply } from '../api/types';
 import { notifyDone, notifyFailure, notifyUndo } from './notify';
+import { titleOf } from './policy';
 
 /** Tells of a policy's change with an Undo that rolls back to the version before. */
 export function useUndoable() {
@@ -24,7 +25,7 @@ export function useUndoable() {
           version: previous,
           comment: `Undo of version ${reply.version}`,
         }).then(
-          () => notifyDone(`Undone: ${policy.title || policy.name} is as before.`),
+          () => notifyDone(`Undone: ${titleOf(policy)} is as before.`),
           (error: unknown) => notifyFailure(error, 'The change could not be undone'),
         );
       });

@@ -66,7 +66,7 @@ function kept(value: number): string {
 function Tables({ tables }: { tables: Fleet['clickhouse']['tables'] }) {
   return (
     <Table.ScrollContainer
-      minWidth={460}
+      minWidth={430}
       scrollAreaProps={{ viewportProps: { tabIndex: 0, role: 'region', 'aria-label': 'Tables' } }}
     >
       <Table fz="sm" verticalSpacing={6}>

@@ -1,4 +1,4 @@
-import { SimpleGrid, Skeleton, Stack } from '@mantine/core';
+import { Grid, SimpleGrid, Skeleton, Stack } from '@mantine/core';
 import { IconServerOff } from '@tabler/icons-react';
 
 import { useFleet } from '../../api/stats';
@@ -66,10 +66,14 @@ export default function Fleet() {
             )}
           </Panel>
           <CoveragePanel coverage={data.clickhouse.coverage} />
-          <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="lg">
-            <StreamPanel fleet={data} />
-            <ClickHousePanel clickhouse={data.clickhouse} />
-          </SimpleGrid>
+          <Grid gap="lg">
+            <Grid.Col span={{ base: 12, lg: 7 }}>
+              <StreamPanel fleet={data} />
+            </Grid.Col>
+            <Grid.Col span={{ base: 12, lg: 5 }}>
+              <ClickHousePanel clickhouse={data.clickhouse} />
+            </Grid.Col>
+          </Grid>
         </>
       ) : null}
     </Page>

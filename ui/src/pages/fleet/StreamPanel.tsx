@@ -112,7 +112,7 @@ function Consumers({ stream }: { stream: Stream | null }) {
         <Table.Tbody>
           {stream.consumers.map((consumer) => (
             <Table.Tr key={consumer.name}>
-              <Table.Td>{consumer.name}</Table.Td>
+              <Table.Td style={{ whiteSpace: 'nowrap' }}>{consumer.name}</Table.Td>
               <Table.Td ta="right" className="sg-numbers">
                 {count(consumer.pending)}
               </Table.Td>

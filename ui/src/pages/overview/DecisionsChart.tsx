@@ -30,7 +30,7 @@ export default function DecisionsChart({ stats }: { stats: Overview }) {
           withLegend
           legendProps={{ verticalAlign: 'top', height: 34 }}
           tickLine="none"
-          gridAxis="y"
+          gridAxis="x"
           valueFormatter={shortCount}
           xAxisProps={{
             tickFormatter: (at: string) => tick(at, spanOf(stats)),

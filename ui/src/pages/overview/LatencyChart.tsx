@@ -18,6 +18,8 @@ const SERIES = [
 
 export default function LatencyChart({ stats }: { stats: Overview }) {
   const data = useMemo(() => points(stats), [stats]);
+  // A line needs neighbours: single points are drawn as dots.
+  const few = data.filter(({ p50 }) => p50 !== null).length < 16;
   const navigate = useNavigate();
   const { totals } = stats;
   return (
@@ -35,11 +37,12 @@ export default function LatencyChart({ stats }: { stats: Overview }) {
           curveType="monotone"
           withLegend
           legendProps={{ verticalAlign: 'top', height: 34 }}
-          withDots={false}
+          withDots={few}
+          dotProps={{ r: 2.5 }}
           strokeWidth={2}
           connectNulls={false}
           tickLine="none"
-          gridAxis="y"
+          gridAxis="x"
           valueFormatter={micros}
           xAxisProps={{
             tickFormatter: (at: string) => tick(at, spanOf(stats)),

@@ -29,6 +29,7 @@ import { notifyFailure } from '../../lib/notify';
 import { changedParameters, fault, fieldsOf } from '../../lib/schema';
 import { useUndoable } from '../../lib/useUndoable';
 import classes from './EnableDialog.module.css';
+import { titleOf } from '../../lib/policy';
 
 const SCOPES = [
   { value: 'global', label: 'Everyone' },
@@ -51,7 +52,7 @@ export function EnableDialog({ policy, opened, onClose }: Props) {
       onClose={onClose}
       size="lg"
       fullScreen={small ?? false}
-      title={`Enable ${policy.title || policy.name}`}
+      title={`Enable ${titleOf(policy)}`}
     >
       {opened ? <Body policy={policy} onClose={onClose} /> : null}
     </Modal>
@@ -82,7 +83,7 @@ function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }
   const [comment, setComment] = useState('');
   const change = useChangePolicy(policy.id);
   const undoable = useUndoable();
-  const title = policy.title || policy.name;
+  const title = titleOf(policy);
 
   const needsId = scope !== 'global' && !scopeId.trim();
   const faulty = needsId || fields.some((field) => fault(field, values[field.key]) !== null);

@@ -15,9 +15,10 @@ import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
 import { EnableDialog } from './EnableDialog';
 import classes from './PolicyCard.module.css';
+import { titleOf } from '../../lib/policy';
 
 export function PolicyCard({ policy }: { policy: Policy }) {
-  const title = policy.title || policy.name;
+  const title = titleOf(policy);
   return (
     <Card
       className={`sg-card ${classes.card}`}
@@ -33,7 +34,7 @@ export function PolicyCard({ policy }: { policy: Policy }) {
             </Anchor>
           </Title>
           <Text size="xs" c="dimmed" className="sg-mono">
-            {policy.name} · v{policy.version}
+            {policy.template ? `from ${policy.template}` : policy.name} · v{policy.version}
           </Text>
         </Box>
         <PolicySwitch policy={policy} />
@@ -120,7 +121,7 @@ export function PolicySwitch({ policy }: { policy: Policy }) {
   const [asking, { open, close }] = useDisclosure(false);
   const change = useChangePolicy(policy.id);
   const undoable = useUndoable();
-  const title = policy.title || policy.name;
+  const title = titleOf(policy);
   const disable = async () => {
     try {
       const reply = await change.mutateAsync({

@@ -16,6 +16,7 @@ import { words } from '../../lib/format';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
 import { EnableDialog } from '../policies/EnableDialog';
+import { titleOf } from '../../lib/policy';
 
 export function AboutTab({ policy }: { policy: PolicyDetail }) {
   return (
@@ -55,7 +56,7 @@ function Actions({ policy }: { policy: PolicyDetail }) {
   const [open, { open: ask, close }] = useDisclosure(false);
   const change = useChangePolicy(policy.id);
   const undoable = useUndoable();
-  const title = policy.title || policy.name;
+  const title = titleOf(policy);
   const promote = async () => {
     try {
       const reply = await change.mutateAsync({

@@ -39,9 +39,9 @@ export function BenchForm({ policy, recorded, busy, onRun }: Props) {
   const [source, setSource] = useState<'recent' | 'typed'>('recent');
   const [picked, setPicked] = useState<string | null>(recorded?.id ?? null);
   const [typed, setTyped] = useState(() => ({
-    action: recorded?.action ?? 'llm_call',
-    resource: recorded?.resource ?? 'gpt-4',
-    context: JSON.stringify(recorded?.input ?? EXAMPLE, null, 2),
+    action: 'llm_call',
+    resource: 'gpt-4',
+    context: JSON.stringify(EXAMPLE, null, 2),
   }));
   const decision = useDecision(source === 'recent' ? picked : null);
   const input = decision.data?.decision.input;
@@ -196,15 +196,10 @@ function optionText(
   return `${time}  ${row.decision}  ${row.action}  ${row.resource}  ${row.agent}`;
 }
 
-/** What a worker adds to the context of a check, or what has a field of its own. */
-const NOT_CONTEXT = new Set(['action', 'resource', 'parameters', 'usage', 'now']);
-
-/** A recorded input as the fields of the form: the rest of it is context. */
+/** A recorded check as the fields of the form; workers lay the context beside itself as well. */
 function asTyped(decision: DecisionEvent) {
   const resource = decision.input?.resource ?? decision.resource;
-  const context = Object.fromEntries(
-    Object.entries(decision.input ?? {}).filter(([key]) => !NOT_CONTEXT.has(key)),
-  );
+  const context = decision.input?.context ?? {};
   return {
     action: decision.action,
     resource: typeof resource === 'string' ? resource : JSON.stringify(resource),

@@ -14,6 +14,7 @@ import { plural } from '../../lib/format';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
 import classes from './EditTab.module.css';
+import { titleOf } from '../../lib/policy';
 
 interface Props {
   policy: PolicyDetail;
@@ -42,7 +43,7 @@ export function EditTab({ policy, text, onText }: Props) {
       ) : null}
       <CodeEditor
         value={text}
-        label={`Rego of ${policy.title || policy.name}`}
+        label={`Rego of ${titleOf(policy)}`}
         onChange={onText}
         readOnly={readOnly}
         findings={findings}
@@ -146,7 +147,7 @@ function SaveBar({ policy, text, dirty, valid, onSaved }: SaveProps) {
   const [comment, setComment] = useState('');
   const change = useChangePolicy(policy.id);
   const undoable = useUndoable();
-  const title = policy.title || policy.name;
+  const title = titleOf(policy);
   const save = async (status?: PolicyStatus) => {
     try {
       const reply = await change.mutateAsync({

@@ -15,6 +15,7 @@ import { BenchTab } from './BenchTab';
 import { EditTab } from './EditTab';
 import { SuiteTab } from './SuiteTab';
 import { VersionsTab } from './VersionsTab';
+import { titleOf } from '../../lib/policy';
 
 const TABS = [
   { value: 'overview', label: 'Overview', icon: IconFileInfo },
@@ -59,7 +60,7 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
   useWarnBeforeLeaving(edited !== null);
   return (
     <Page
-      title={policy.title || policy.name}
+      title={titleOf(policy)}
       badges={
         <Group gap={6}>
           <StatusBadge status={policy.status} />

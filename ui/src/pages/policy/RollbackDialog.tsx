@@ -5,6 +5,7 @@ import { useRollback } from '../../api/policies';
 import type { Policy, PolicyDetail } from '../../api/types';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
+import { titleOf } from '../../lib/policy';
 
 interface Props {
   policy: PolicyDetail;
@@ -32,7 +33,7 @@ function Confirm({ policy, to, onClose }: Props & { to: Policy }) {
     try {
       const reply = await rollback.mutateAsync({ id: policy.id, version: to.version, comment });
       onClose();
-      undoable(reply, `${policy.title || policy.name} is as it was in version ${to.version}.`);
+      undoable(reply, `${titleOf(policy)} is as it was in version ${to.version}.`);
     } catch (error) {
       notifyFailure(error, 'The rollback failed');
     }

@@ -31,7 +31,7 @@ export function ViolationItem({ violation, pending, onAcknowledge }: Props) {
           <Text fw={600} size="sm">
             {violation.reasons.map(words).join(', ') || words(violation.violation_type)}
           </Text>
-          <ToneBadge tone={violation.action_taken === 'denied' ? 'deny' : 'quiet'}>
+          <ToneBadge tone={violation.action_taken === 'blocked' ? 'deny' : 'quiet'}>
             {violation.action_taken}
           </ToneBadge>
           <ToneBadge
