@@ -1,0 +1,159 @@
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+
+import { apiPath, request } from './client';
+import type {
+  ChangeReply,
+  EvaluateReply,
+  Impact,
+  JsonObject,
+  Policy,
+  PolicyChange,
+  PolicyDetail,
+  PolicyList,
+  PolicyMode,
+  ScopeKind,
+  SuiteReply,
+  Validation,
+} from './types';
+
+const path = (policy: string, rest = '') =>
+  apiPath(`/policies/${encodeURIComponent(policy)}${rest}`);
+
+/** All policies; the server pages, the console shows them on one page. */
+async function all(signal: AbortSignal): Promise<PolicyList> {
+  const first = await request<PolicyList>(apiPath('/policies', { limit: 200 }), { signal });
+  const policies = [...first.policies];
+  let cursor = first.next;
+  while (cursor) {
+    const page = await request<PolicyList>(apiPath('/policies', { limit: 200, cursor }), {
+      signal,
+    });
+    policies.push(...page.policies);
+    cursor = page.next;
+  }
+  return { ...first, policies };
+}
+
+export function usePolicies(refresh: number | false = 30_000) {
+  return useQuery({
+    queryKey: ['policies'],
+    queryFn: ({ signal }) => all(signal),
+    refetchInterval: refresh,
+  });
+}
+
+export function usePolicy(id: string) {
+  return useQuery({
+    queryKey: ['policy', id],
+    queryFn: ({ signal }) => request<PolicyDetail>(path(id), { signal }),
+  });
+}
+
+export function useVersions(id: string) {
+  return useQuery({
+    queryKey: ['policy', id, 'versions'],
+    queryFn: ({ signal }) =>
+      request<{ versions: Policy[]; missing: [number, number][] }>(path(id, '/versions'), {
+        signal,
+      }),
+  });
+}
+
+export function useVersion(id: string, version: number | null) {
+  return useQuery({
+    queryKey: ['policy', id, 'version', version],
+    enabled: version !== null,
+    // A version never changes.
+    staleTime: Infinity,
+    queryFn: ({ signal }) => request<PolicyDetail>(path(id, `/versions/${version}`), { signal }),
+  });
+}
+
+function useRefreshPolicies() {
+  const client = useQueryClient();
+  return async () => {
+    await Promise.all(
+      [['policies'], ['policy'], ['enforcement'], ['fleet']].map((queryKey) =>
+        client.invalidateQueries({ queryKey }),
+      ),
+    );
+  };
+}
+
+export function useChangePolicy(id: string) {
+  const refresh = useRefreshPolicies();
+  return useMutation({
+    mutationFn: ({ change, version }: { change: PolicyChange; version: number }) =>
+      request<ChangeReply>(path(id), { method: 'PATCH', body: change, ifMatch: version }),
+    onSettled: refresh,
+  });
+}
+
+export function useRollback() {
+  const refresh = useRefreshPolicies();
+  return useMutation({
+    mutationFn: ({ id, version, comment }: { id: string; version: number; comment: string }) =>
+      request<ChangeReply>(path(id, '/rollback'), { method: 'POST', body: { version, comment } }),
+    onSettled: refresh,
+  });
+}
+
+export function useValidation(name: string, rego: string | null) {
+  return useQuery({
+    queryKey: ['validate', name, rego],
+    enabled: rego !== null,
+    staleTime: Infinity,
+    gcTime: 30_000,
+    placeholderData: keepPreviousData,
+    queryFn: ({ signal }) =>
+      request<Validation>(apiPath('/policies/validate'), {
+        method: 'POST',
+        body: { rego, name },
+        signal,
+      }),
+  });
+}
+
+export interface TestRequest {
+  rego?: string;
+  action?: string;
+  resource?: unknown;
+  context?: JsonObject;
+  input?: JsonObject;
+  explain: true;
+}
+
+export function useTest(id: string) {
+  return useMutation({
+    mutationFn: (body: TestRequest) =>
+      request<EvaluateReply>(path(id, '/test'), { method: 'POST', body }),
+  });
+}
+
+export function useSuite(id: string) {
+  return useMutation({
+    mutationFn: (rego: string | undefined) =>
+      request<SuiteReply>(path(id, '/suite'), { method: 'POST', body: rego ? { rego } : {} }),
+  });
+}
+
+export interface ImpactRequest {
+  days?: number;
+  rego?: string;
+  parameters?: JsonObject;
+  scope?: ScopeKind;
+  scope_id?: string;
+  mode?: PolicyMode;
+}
+
+/** What a policy would have done; asked again whenever the request changes. */
+export function useImpact(id: string, body: ImpactRequest | null) {
+  return useQuery({
+    queryKey: ['impact', id, body],
+    enabled: body !== null,
+    staleTime: 60_000,
+    retry: false,
+    placeholderData: keepPreviousData,
+    queryFn: ({ signal }) => request<Impact>(path(id, '/impact'), { method: 'POST', body, signal }),
+  });
+}

@@ -1,0 +1,123 @@
+import { Button, Group, Popover, Select, Stack } from '@mantine/core';
+import { DateTimePicker } from '@mantine/dates';
+import '@mantine/dates/styles.layer.css';
+import { useState } from 'react';
+
+import { RANGES, type TimeRange } from '../lib/range';
+import { format } from '../lib/time';
+
+interface Props {
+  value: TimeRange;
+  onChange: (range: TimeRange) => void;
+}
+
+const CUSTOM = 'custom';
+
+/** A time range: one that moves with the clock, or two times of the viewer's zone. */
+export function RangePicker({ value, onChange }: Props) {
+  const [open, setOpen] = useState(false);
+  const named =
+    value.kind === 'last' ? RANGES.find((range) => range.seconds === value.seconds)?.value : CUSTOM;
+  const custom = value.kind === 'between' ? between(value.since, value.until) : 'Between…';
+  return (
+    <Popover opened={open} onChange={setOpen} position="bottom-end" withArrow shadow="md" trapFocus>
+      <Popover.Target>
+        <Select
+          aria-label="Time range"
+          w={value.kind === 'between' ? 270 : 170}
+          allowDeselect={false}
+          value={named ?? null}
+          data={[
+            ...RANGES.map((range) => ({ value: range.value, label: range.label })),
+            { value: CUSTOM, label: custom },
+          ]}
+          onChange={(picked) => {
+            if (picked === CUSTOM) {
+              setOpen(true);
+              return;
+            }
+            const range = RANGES.find((one) => one.value === picked);
+            if (range) onChange({ kind: 'last', seconds: range.seconds });
+          }}
+          onOptionSubmit={(picked) => {
+            // Picking it once more changes the two times.
+            if (picked === CUSTOM) setOpen(true);
+          }}
+        />
+      </Popover.Target>
+      <Popover.Dropdown>
+        {open ? (
+          <Between
+            value={value}
+            onApply={(range) => {
+              setOpen(false);
+              onChange(range);
+            }}
+          />
+        ) : null}
+      </Popover.Dropdown>
+    </Popover>
+  );
+}
+
+function Between({ value, onApply }: { value: TimeRange; onApply: (range: TimeRange) => void }) {
+  const [since, setSince] = useState<string | null>(() =>
+    local(value.kind === 'between' ? value.since : ''),
+  );
+  const [until, setUntil] = useState<string | null>(() =>
+    local(value.kind === 'between' ? value.until : ''),
+  );
+  const wrong =
+    since && until && new Date(since) >= new Date(until) ? 'Must be after the start.' : null;
+  return (
+    <Stack w={250}>
+      <DateTimePicker
+        label="From"
+        withSeconds
+        value={since}
+        onChange={setSince}
+        popoverProps={{ withinPortal: false }}
+        valueFormat="YYYY-MM-DD HH:mm:ss"
+      />
+      <DateTimePicker
+        label="To"
+        placeholder="Now"
+        withSeconds
+        clearable
+        value={until}
+        onChange={setUntil}
+        error={wrong}
+        popoverProps={{ withinPortal: false }}
+        valueFormat="YYYY-MM-DD HH:mm:ss"
+      />
+      <Group justify="flex-end">
+        <Button
+          size="xs"
+          disabled={!since || wrong !== null}
+          onClick={() =>
+            onApply({
+              kind: 'between',
+              since: new Date(since ?? '').toISOString(),
+              until: until ? new Date(until).toISOString() : '',
+            })
+          }
+        >
+          Apply
+        </Button>
+      </Group>
+    </Stack>
+  );
+}
+
+/** As the picker has it: the viewer's zone, without one in the text. */
+function local(value: string): string | null {
+  const date = new Date(value);
+  if (!value || Number.isNaN(date.getTime())) return null;
+  const shifted = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 19).replace('T', ' ');
+}
+
+function between(since: string, until: string): string {
+  const from = format.dayMinute.format(new Date(since));
+  return `${from} – ${until ? format.dayMinute.format(new Date(until)) : 'now'}`;
+}

@@ -1,0 +1,116 @@
+import { Alert, Box, Button, Center, Group, Skeleton, Stack, Text, ThemeIcon } from '@mantine/core';
+import {
+  IconAlertTriangle,
+  IconDatabaseOff,
+  IconLock,
+  IconPlugConnectedX,
+} from '@tabler/icons-react';
+import type { ComponentType, ReactNode } from 'react';
+
+import { ApiError } from '../api/client';
+
+interface EmptyProps {
+  icon: ComponentType<{ size?: number; stroke?: number }>;
+  title: string;
+  children?: ReactNode;
+  action?: ReactNode;
+}
+
+/** Nothing is there, and what to do about that. */
+export function Empty({ icon: Icon, title, children, action }: EmptyProps) {
+  return (
+    <Center py={48} px="md">
+      <Stack align="center" gap="xs" maw={440}>
+        <ThemeIcon variant="light" size={52} radius="xl" aria-hidden>
+          <Icon size={26} stroke={1.6} />
+        </ThemeIcon>
+        <Text fw={600} ta="center">
+          {title}
+        </Text>
+        {children ? (
+          <Text c="dimmed" size="sm" ta="center" component="div">
+            {children}
+          </Text>
+        ) : null}
+        {action}
+      </Stack>
+    </Center>
+  );
+}
+
+interface FailureProps {
+  error: unknown;
+  what: string;
+  retry?: () => void;
+}
+
+/** What failed, why, and a way to try again. */
+export function Failure({ error, what, retry }: FailureProps) {
+  const { icon: Icon, title, detail } = described(error, what);
+  return (
+    <Alert
+      role="alert"
+      variant="default"
+      icon={<Icon size={20} />}
+      title={title}
+      styles={{
+        root: { background: 'var(--sg-deny-soft)', borderColor: 'transparent' },
+        icon: { color: 'var(--sg-deny-text)' },
+        title: { color: 'var(--sg-deny-text)' },
+      }}
+    >
+      <Text size="sm">{detail}</Text>
+      {retry ? (
+        <Group mt="sm">
+          <Button size="xs" variant="default" onClick={retry}>
+            Try again
+          </Button>
+        </Group>
+      ) : null}
+    </Alert>
+  );
+}
+
+function described(error: unknown, what: string) {
+  if (!(error instanceof ApiError)) {
+    const detail = error instanceof Error ? error.message : 'Something went wrong in the console.';
+    return { icon: IconAlertTriangle, title: `${what} could not be shown`, detail };
+  }
+  if (error.status === 0) {
+    return { icon: IconPlugConnectedX, title: error.title, detail: error.detail };
+  }
+  if (error.status === 401 || error.status === 403) {
+    return {
+      icon: IconLock,
+      title: error.title,
+      detail: error.detail || `${what} needs other rights.`,
+    };
+  }
+  if (error.status === 502 || error.status === 503 || error.status === 504) {
+    return {
+      icon: IconDatabaseOff,
+      title: error.title,
+      detail: error.detail || `${what} will be shown once it answers again.`,
+    };
+  }
+  return { icon: IconAlertTriangle, title: error.title, detail: error.detail };
+}
+
+/** Lines where text will be. */
+export function Lines({ rows = 4, height = 18 }: { rows?: number; height?: number }) {
+  return (
+    <Stack gap="sm" aria-hidden data-loading>
+      {Array.from({ length: rows }, (_, row) => (
+        <Skeleton key={row} height={height} width={`${100 - (row % 3) * 12}%`} />
+      ))}
+    </Stack>
+  );
+}
+
+export function Loading({ children, label }: { children: ReactNode; label: string }) {
+  return (
+    <Box role="status" aria-label={`Loading ${label}`}>
+      {children}
+    </Box>
+  );
+}

@@ -1,0 +1,38 @@
+import { ActionIcon, Menu, Text } from '@mantine/core';
+import { IconLogout, IconUser } from '@tabler/icons-react';
+
+import { useSession, useSignOut } from '../api/session';
+
+export function UserMenu() {
+  const { data: session } = useSession();
+  const signOut = useSignOut();
+  if (!session) return null;
+  const name = session.name || 'local user';
+  return (
+    <Menu position="bottom-end" withArrow shadow="md">
+      <Menu.Target>
+        <ActionIcon variant="default" size="lg" aria-label={`Account: ${name}`}>
+          <IconUser size={18} />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>
+          <Text size="sm" fw={600} c="var(--mantine-color-text)">
+            {name}
+          </Text>
+          <Text size="xs">Role: {session.role ?? 'none'}</Text>
+        </Menu.Label>
+        {session.tokens ? (
+          <>
+            <Menu.Divider />
+            <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => signOut.mutate()}>
+              Sign out
+            </Menu.Item>
+          </>
+        ) : (
+          <Menu.Label>No tokens are configured: there is no sign-in.</Menu.Label>
+        )}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

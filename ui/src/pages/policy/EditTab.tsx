@@ -1,0 +1,219 @@
+import { Button, Card, Group, Loader, Stack, Text, TextInput, UnstyledButton } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconCircleCheck, IconCircleX, IconDeviceFloppy, IconFlask } from '@tabler/icons-react';
+import { useState } from 'react';
+
+import { ApiError } from '../../api/client';
+import { useChangePolicy, useValidation } from '../../api/policies';
+import { refusal, useSession } from '../../api/session';
+import type { Finding, PolicyDetail, PolicyStatus } from '../../api/types';
+import { Guard } from '../../components/Guard';
+import { ToneBadge } from '../../components/Tone';
+import { CodeEditor } from '../../editor';
+import { plural } from '../../lib/format';
+import { notifyFailure } from '../../lib/notify';
+import { useUndoable } from '../../lib/useUndoable';
+import classes from './EditTab.module.css';
+import { titleOf } from '../../lib/policy';
+
+interface Props {
+  policy: PolicyDetail;
+  text: string;
+  onText: (text: string | null) => void;
+}
+
+export function EditTab({ policy, text, onText }: Props) {
+  const { data: session } = useSession();
+  const readOnly = refusal(session, 'author') !== null;
+  const [settled] = useDebouncedValue(text, 300);
+  const validation = useValidation(policy.name, settled);
+  const [reveal, setReveal] = useState<{ line: number } | null>(null);
+  // An answer counts for the text it was asked for; while one types it is only a hint.
+  const current = settled === text && validation.isSuccess && !validation.isPlaceholderData;
+  const findings = validation.data?.findings ?? [];
+  const valid = current && validation.data.valid;
+  const dirty = text !== policy.content;
+  return (
+    <Stack gap="md">
+      {policy.template ? (
+        <Text size="sm" c="dimmed">
+          This policy follows the template <b>{policy.template}</b>. Saving here gives it a text of
+          its own.
+        </Text>
+      ) : null}
+      <CodeEditor
+        value={text}
+        label={`Rego of ${titleOf(policy)}`}
+        onChange={onText}
+        readOnly={readOnly}
+        findings={findings}
+        reveal={reveal}
+        maxHeight="58vh"
+        minHeight="320px"
+      />
+      <Verdict
+        busy={!current && !validation.isError}
+        valid={valid}
+        findings={findings}
+        error={validation.error}
+        onShow={(line) => setReveal({ line })}
+      />
+      <SaveBar
+        policy={policy}
+        text={text}
+        dirty={dirty}
+        valid={valid}
+        onSaved={() => onText(null)}
+      />
+    </Stack>
+  );
+}
+
+interface VerdictProps {
+  busy: boolean;
+  valid: boolean;
+  findings: Finding[];
+  error: Error | null;
+  onShow: (line: number) => void;
+}
+
+/** What the server says of the text, each finding a way to its line. */
+function Verdict({ busy, valid, findings, error, onShow }: VerdictProps) {
+  const errors = findings.filter(({ severity }) => severity === 'error').length;
+  return (
+    <Card className="sg-card" padding="sm" aria-live="polite" data-testid="verdict">
+      <Group gap="xs">
+        {busy ? <Loader size={16} aria-label="Validating" /> : null}
+        {!busy && !error ? (
+          valid ? (
+            <IconCircleCheck size={20} color="var(--sg-good)" aria-hidden />
+          ) : (
+            <IconCircleX size={20} color="var(--sg-deny)" aria-hidden />
+          )
+        ) : null}
+        <Text size="sm" fw={600}>
+          {error
+            ? 'Validation does not answer'
+            : busy
+              ? 'Validating…'
+              : valid
+                ? findings.length > 0
+                  ? `Valid, with ${plural(findings.length, 'remark')}`
+                  : 'Valid'
+                : plural(errors, 'error')}
+        </Text>
+        {error instanceof ApiError ? <Text size="sm">{error.message}</Text> : null}
+      </Group>
+      {findings.length > 0 ? (
+        <ul className={classes.findings}>
+          {findings.map((finding, index) => (
+            <li key={`${finding.code}${index}`}>
+              <UnstyledButton
+                className={classes.finding}
+                onClick={() => onShow(finding.line ?? 1)}
+                disabled={!finding.line}
+              >
+                <ToneBadge tone={finding.severity === 'error' ? 'deny' : 'shadow'}>
+                  {finding.line ? `line ${finding.line}` : finding.severity}
+                </ToneBadge>
+                <span>
+                  <Text span size="sm">
+                    {finding.message}
+                  </Text>
+                  {finding.help ? (
+                    <Text size="xs" c="dimmed">
+                      {finding.help}
+                    </Text>
+                  ) : null}
+                </span>
+              </UnstyledButton>
+            </li>
+          ))}
+        </ul>
+      ) : null}
+    </Card>
+  );
+}
+
+interface SaveProps {
+  policy: PolicyDetail;
+  text: string;
+  dirty: boolean;
+  valid: boolean;
+  onSaved: () => void;
+}
+
+function SaveBar({ policy, text, dirty, valid, onSaved }: SaveProps) {
+  const [comment, setComment] = useState('');
+  const change = useChangePolicy(policy.id);
+  const undoable = useUndoable();
+  const title = titleOf(policy);
+  const save = async (status?: PolicyStatus) => {
+    try {
+      const reply = await change.mutateAsync({
+        version: policy.version,
+        change: { rego: text, comment, ...(status ? { status } : {}) },
+      });
+      setComment('');
+      onSaved();
+      undoable(reply, `${title} is saved as version ${reply.version}.`);
+    } catch (error) {
+      notifyFailure(error, `${title} was not saved`);
+    }
+  };
+  const ready = dirty && valid && !change.isPending;
+  return (
+    <Group align="flex-end" gap="sm">
+      <TextInput
+        label="Comment"
+        placeholder="What changes, and why"
+        value={comment}
+        onChange={(event) => setComment(event.currentTarget.value)}
+        flex={1}
+        miw={220}
+      />
+      <Button variant="subtle" disabled={!dirty} onClick={onSaved}>
+        Discard
+      </Button>
+      {policy.status === 'draft' ? null : (
+        <Guard need="author">
+          {(disabled) => (
+            <Button
+              variant="default"
+              disabled={disabled || !ready}
+              leftSection={<IconFlask size={16} />}
+              onClick={() => void save('draft')}
+            >
+              Save as draft
+            </Button>
+          )}
+        </Guard>
+      )}
+      <Guard need="author">
+        {(disabled) => (
+          <Button
+            disabled={disabled || !ready}
+            loading={change.isPending}
+            leftSection={<IconDeviceFloppy size={16} />}
+            onClick={() => void save()}
+          >
+            Save
+          </Button>
+        )}
+      </Guard>
+      {policy.status === 'draft' ? (
+        <Guard need="author">
+          {(disabled) => (
+            <Button
+              disabled={disabled || !ready}
+              variant="light"
+              onClick={() => void save('active')}
+            >
+              Save and promote
+            </Button>
+          )}
+        </Guard>
+      ) : null}
+    </Group>
+  );
+}

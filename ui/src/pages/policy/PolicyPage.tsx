@@ -1,0 +1,134 @@
+import { Anchor, Breadcrumbs, Group, Skeleton, Stack, Tabs, Text } from '@mantine/core';
+import { useMediaQuery } from '@mantine/hooks';
+import { IconCode, IconFileInfo, IconFlask, IconHistory, IconTestPipe } from '@tabler/icons-react';
+import { useEffect, useState } from 'react';
+import { Link, useParams, useSearchParams } from 'react-router';
+
+import { usePolicy } from '../../api/policies';
+import type { PolicyDetail } from '../../api/types';
+import { Page } from '../../components/Page';
+import { Failure, Loading } from '../../components/states';
+import { ModeBadge, StatusBadge } from '../../components/badges';
+import { PolicySwitch } from '../policies/PolicyCard';
+import { AboutTab } from './AboutTab';
+import { BenchTab } from './BenchTab';
+import { EditTab } from './EditTab';
+import { SuiteTab } from './SuiteTab';
+import { VersionsTab } from './VersionsTab';
+import { titleOf } from '../../lib/policy';
+
+const TABS = [
+  { value: 'overview', label: 'Overview', icon: IconFileInfo },
+  { value: 'editor', label: 'Editor', icon: IconCode },
+  { value: 'bench', label: 'Test bench', icon: IconFlask },
+  { value: 'suite', label: 'Suite', icon: IconTestPipe },
+  { value: 'versions', label: 'Versions', icon: IconHistory },
+];
+
+export default function PolicyPage() {
+  const { id = '' } = useParams();
+  const policy = usePolicy(id);
+  if (policy.isPending) {
+    return (
+      <Page title="Policy">
+        <Loading label="the policy">
+          <Stack>
+            <Skeleton height={36} width={420} />
+            <Skeleton height={380} radius="lg" />
+          </Stack>
+        </Loading>
+      </Page>
+    );
+  }
+  if (!policy.data) {
+    return (
+      <Page title="Policy">
+        <Failure error={policy.error} what="This policy" retry={() => void policy.refetch()} />
+      </Page>
+    );
+  }
+  return <Loaded key={policy.data.id} policy={policy.data} />;
+}
+
+function Loaded({ policy }: { policy: PolicyDetail }) {
+  const [search, setSearch] = useSearchParams();
+  const tab = TABS.find(({ value }) => value === search.get('tab'))?.value ?? 'overview';
+  // What is being edited outlives a look at another tab; bench and suite try it before it is saved.
+  const [draft, setDraft] = useState<string | null>(null);
+  const edited = draft !== null && draft !== policy.content ? draft : null;
+  const wide = useMediaQuery('(min-width: 48em)', true, { getInitialValueInEffect: false });
+  useWarnBeforeLeaving(edited !== null);
+  return (
+    <Page
+      title={titleOf(policy)}
+      badges={
+        <Group gap={6}>
+          <StatusBadge status={policy.status} />
+          <ModeBadge mode={policy.mode} />
+        </Group>
+      }
+      lead={
+        <Breadcrumbs separator="›" fz="sm">
+          <Anchor component={Link} to="/policies" inherit>
+            Policies
+          </Anchor>
+          <Text inherit className="sg-mono">
+            {policy.package}
+          </Text>
+          <Text inherit>version {policy.version}</Text>
+        </Breadcrumbs>
+      }
+      actions={<PolicySwitch policy={policy} />}
+    >
+      <Tabs
+        value={tab}
+        onChange={(value) =>
+          setSearch((before) => {
+            const next = new URLSearchParams(before);
+            next.set('tab', value ?? 'overview');
+            if (value !== 'bench') next.delete('decision');
+            return next;
+          })
+        }
+      >
+        <Tabs.List mb="lg">
+          {TABS.map(({ value, label, icon: Icon }) => (
+            <Tabs.Tab
+              key={value}
+              value={value}
+              leftSection={wide ? <Icon size={16} aria-hidden /> : null}
+              px={wide ? 'md' : 8}
+            >
+              {label}
+              {value === 'editor' && edited !== null ? ' •' : ''}
+            </Tabs.Tab>
+          ))}
+        </Tabs.List>
+        <Tabs.Panel value="overview">
+          <AboutTab policy={policy} />
+        </Tabs.Panel>
+        <Tabs.Panel value="editor">
+          <EditTab policy={policy} text={draft ?? policy.content} onText={setDraft} />
+        </Tabs.Panel>
+        <Tabs.Panel value="bench">
+          <BenchTab policy={policy} edited={edited} decision={search.get('decision')} />
+        </Tabs.Panel>
+        <Tabs.Panel value="suite">
+          <SuiteTab policy={policy} edited={edited} />
+        </Tabs.Panel>
+        <Tabs.Panel value="versions">
+          <VersionsTab policy={policy} />
+        </Tabs.Panel>
+      </Tabs>
+    </Page>
+  );
+}
+
+function useWarnBeforeLeaving(unsaved: boolean): void {
+  useEffect(() => {
+    if (!unsaved) return undefined;
+    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
+    window.addEventListener('beforeunload', warn);
+    return () => window.removeEventListener('beforeunload', warn);
+  }, [unsaved]);
+}
