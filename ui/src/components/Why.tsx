@@ -3,6 +3,7 @@ import { IconBulb } from '@tabler/icons-react';
 
 import type { EvaluatedPolicy, Json } from '../api/types';
 import { words } from '../lib/format';
+import { Prose } from './Prose';
 import classes from './Why.module.css';
 
 interface Props {
@@ -33,7 +34,11 @@ export function Why({ result, onShow }: Props) {
           >
             {words(reason)}
           </Text>
-          {advice.has(reason) ? <Text size="sm">{advice.get(reason)}</Text> : null}
+          {advice.has(reason) ? (
+            <Text size="sm">
+              <Prose text={advice.get(reason) ?? ''} />
+            </Text>
+          ) : null}
         </div>
       ))}
       {result.remedy?.length ? (
@@ -46,7 +51,9 @@ export function Why({ result, onShow }: Props) {
           </Group>
           <List size="sm" spacing={2}>
             {result.remedy.map((change) => (
-              <List.Item key={change.path}>{change.text}</List.Item>
+              <List.Item key={change.path}>
+                <Prose text={change.text} />
+              </List.Item>
             ))}
           </List>
         </div>
@@ -108,7 +115,7 @@ function Rows({ title, head, rows }: { title: string; head: string[]; rows: Reac
         <Table.Thead>
           <Table.Tr>
             {head.map((name, column) => (
-              <Table.Th key={name} w={column === 0 ? 52 : undefined}>
+              <Table.Th key={name} w={column === 0 ? 64 : undefined}>
                 {name}
               </Table.Th>
             ))}

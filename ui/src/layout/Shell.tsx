@@ -1,10 +1,11 @@
 import { AppShell, Box, Burger, Group, Loader, Text } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
+import { IconLock } from '@tabler/icons-react';
 import { useEffect } from 'react';
 import { Link, Navigate, Outlet, useLocation, useNavigation } from 'react-router';
 
 import { useSession } from '../api/session';
-import { Failure } from '../components/states';
+import { Empty, Failure } from '../components/states';
 import { EnforcementSwitch } from './EnforcementSwitch';
 import { Logo } from './Logo';
 import { Nav } from './Nav';
@@ -20,7 +21,8 @@ export function Shell() {
   const session = useSession();
   useEffect(close, [location.pathname, close]);
 
-  if (session.data?.tokens && !session.data.signed_in) {
+  // Who has a right without a token may look; signing in gives them more.
+  if (session.data && !session.data.role) {
     const from = `${location.pathname}${location.search}`;
     return <Navigate to="/signin" replace state={{ from }} />;
   }
@@ -79,6 +81,10 @@ export function Shell() {
               what="The console"
               retry={() => void session.refetch()}
             />
+          ) : session.data?.role === 'checker' ? (
+            <Empty icon={IconLock} title="This token may ask, not look">
+              The role checker is for agents. Sign in with the role viewer, author or admin.
+            </Empty>
           ) : (
             <Outlet />
           )}

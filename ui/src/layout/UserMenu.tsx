@@ -1,13 +1,15 @@
 import { ActionIcon, Menu, Text } from '@mantine/core';
-import { IconLogout, IconUser } from '@tabler/icons-react';
+import { IconLogin, IconLogout, IconUser } from '@tabler/icons-react';
+import { Link, useLocation } from 'react-router';
 
 import { useSession, useSignOut } from '../api/session';
 
 export function UserMenu() {
   const { data: session } = useSession();
+  const location = useLocation();
   const signOut = useSignOut();
   if (!session) return null;
-  const name = session.name || 'local user';
+  const name = session.name || (session.tokens ? 'Not signed in' : 'Local user');
   return (
     <Menu position="bottom-end" withArrow shadow="md">
       <Menu.Target>
@@ -22,13 +24,22 @@ export function UserMenu() {
           </Text>
           <Text size="xs">Role: {session.role ?? 'none'}</Text>
         </Menu.Label>
-        {session.tokens ? (
+        {session.signed_in ? (
           <>
             <Menu.Divider />
             <Menu.Item leftSection={<IconLogout size={16} />} onClick={() => signOut.mutate()}>
               Sign out
             </Menu.Item>
           </>
+        ) : session.tokens ? (
+          <Menu.Item
+            component={Link}
+            to="/signin"
+            state={{ from: `${location.pathname}${location.search}` }}
+            leftSection={<IconLogin size={16} />}
+          >
+            Sign in
+          </Menu.Item>
         ) : (
           <Menu.Label>No tokens are configured: there is no sign-in.</Menu.Label>
         )}

@@ -101,7 +101,7 @@ export function FilterBar({ filters, onChange }: Props) {
         ))}
       </Group>
       <Collapse expanded={open} id="more-filters">
-        <SimpleGrid cols={{ base: 1, xs: 2, md: 3, xl: 5 }} mt="md" spacing="sm">
+        <SimpleGrid cols={{ base: 2, md: 3, xl: 5 }} mt="md" spacing="sm">
           {MORE.map((key) => (
             <ValueField
               key={key}

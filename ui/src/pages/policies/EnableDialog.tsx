@@ -159,7 +159,7 @@ function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }
             onChange={(value) => setMode(value as PolicyMode)}
             data={[
               { value: 'enforce', label: 'Deny (enforce)' },
-              { value: 'warn', label: 'Allow with a warning (warn)' },
+              { value: 'warn', label: 'Only warn (warn)' },
             ]}
           />
         </div>

@@ -8,6 +8,7 @@ import { useChangePolicy, useValidation } from '../../api/policies';
 import { refusal, useSession } from '../../api/session';
 import type { Finding, PolicyDetail, PolicyStatus } from '../../api/types';
 import { Guard } from '../../components/Guard';
+import { Prose } from '../../components/Prose';
 import { ToneBadge } from '../../components/Tone';
 import { CodeEditor } from '../../editor';
 import { plural } from '../../lib/format';
@@ -48,7 +49,7 @@ export function EditTab({ policy, text, onText }: Props) {
         readOnly={readOnly}
         findings={findings}
         reveal={reveal}
-        maxHeight="58vh"
+        maxHeight="max(320px, calc(100vh - 440px))"
         minHeight="320px"
       />
       <Verdict
@@ -118,11 +119,11 @@ function Verdict({ busy, valid, findings, error, onShow }: VerdictProps) {
                 </ToneBadge>
                 <span>
                   <Text span size="sm">
-                    {finding.message}
+                    <Prose text={finding.message} />
                   </Text>
                   {finding.help ? (
                     <Text size="xs" c="dimmed">
-                      {finding.help}
+                      <Prose text={finding.help} />
                     </Text>
                   ) : null}
                 </span>

@@ -12,6 +12,7 @@ import { ModeBadge, StatusBadge } from '../../components/badges';
 import { PolicySwitch } from '../policies/PolicyCard';
 import { AboutTab } from './AboutTab';
 import { BenchTab } from './BenchTab';
+import classes from './PolicyPage.module.css';
 import { EditTab } from './EditTab';
 import { SuiteTab } from './SuiteTab';
 import { VersionsTab } from './VersionsTab';
@@ -91,7 +92,7 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
           })
         }
       >
-        <Tabs.List mb="lg">
+        <Tabs.List mb="lg" className={classes.tabs ?? ''}>
           {TABS.map(({ value, label, icon: Icon }) => (
             <Tabs.Tab
               key={value}

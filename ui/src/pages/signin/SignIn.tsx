@@ -22,7 +22,7 @@ export default function SignIn() {
     document.title = 'Sign in · Sluicegate';
   }, []);
 
-  if (session.data && (!session.data.tokens || session.data.signed_in)) {
+  if (session.data && (!session.data.tokens || session.data.signed_in) && session.data.role) {
     return <Navigate to={target(location.state)} replace />;
   }
   const error = signIn.error;
