@@ -6,7 +6,7 @@ ARGS ?=
 # And for every target: make setup PYTHON=/path/to/python3, where the first python3 is not the one.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test setup build fmt lint ci clean rust
+.PHONY: help up test setup build console fmt lint ci clean rust
 
 help: ## Show this list
 	@printf 'Sluicegate: event-driven policy enforcer for fleets of agents\n\n'
@@ -22,8 +22,11 @@ test: rust ## Run all tests, Rust and Python, over real servers
 setup: ## Install the pinned nats-server and ClickHouse engine into .sluicegate/tools
 	@scripts/setup.sh
 
-build: rust ## Build the release binary
+build: rust console ## Build the release binary
 	@cargo build --release --locked
+
+console: ## Build the web console's pages, where there is Node
+	@scripts/console.sh
 
 fmt: rust ## Format the Rust code
 	@cargo fmt --all

@@ -3,6 +3,7 @@
 set -eu
 cd -- "$(dirname -- "$0")/.."
 . scripts/steps.sh
+. scripts/node.sh
 
 tools=${SLUICEGATE_EMBEDDED_TOOLS:-.sluicegate/tools}
 
@@ -14,12 +15,8 @@ python_tests() {
 
 # node_packages FOLDER: what a recipe for Node needs, as its lock file says.
 node_packages() {
-    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
-    if [ "${major:-0}" -lt 20 ] || ! command -v npm >/dev/null 2>&1; then
-        echo "setup: the recipe in $1 needs Node 20 or newer with npm, and there is ${major:-none} on the PATH." >&2
-        echo "  Debian, Ubuntu: apt-get install nodejs npm" >&2
-        echo "  Fedora:         dnf install nodejs npm" >&2
-        echo "  macOS:          brew install node" >&2
+    if ! node_is 20; then
+        echo "setup: $(node_wanted 20 "the recipe in $1")" >&2
         return 1
     fi
     npm ci --prefix "$1" --no-audit --no-fund --silent
@@ -40,7 +37,18 @@ client_tests() {
     )
 }
 
+# The web console's pages: types, lints, logic; then in a browser over the whole program.
+console_checks() {
+    npm run --prefix ui --silent check && npm run --prefix ui --silent test
+}
+
+console_in_a_browser() {
+    "$tools/bin/python" scripts/browser.py npm run --prefix ui --silent test:browser
+}
+
 step 'Tools for the tests' scripts/setup.sh --test
+step 'The web console' scripts/console.sh --required
+step 'Types, lints and logic of the web console' console_checks
 step 'Packages of the recipe for Node' node_packages clients/recipes/node
 if cargo nextest --version >/dev/null 2>&1; then
     step 'Rust tests' cargo nextest run --workspace --locked --no-fail-fast
@@ -50,3 +58,4 @@ fi
 step 'Documentation tests' cargo test --workspace --locked --doc
 python_tests embedded
 client_tests
+step 'The web console in a browser' console_in_a_browser

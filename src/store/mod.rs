@@ -44,6 +44,6 @@ pub use rules::{EnforcementRow, RuleRow};
 pub use size::{Disk, TableSize};
 pub use stats::{Denials, Moment, Overview, Totals};
 pub use stored::StoredDecision;
-pub use tops::{Top, TopPolicy, TopReason, TopSession, Tops};
+pub use tops::{TopAction, TopAgent, TopPolicy, TopReason, TopSession, Tops};
 pub use versions::MAX_VERSIONS;
 pub use workers::CheckpointRow;

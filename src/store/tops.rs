@@ -20,9 +20,9 @@ pub struct Tops {
     /// Reasons that were given most often.
     pub reasons: Vec<TopReason>,
     /// Agents that asked most.
-    pub agents: Vec<Top>,
+    pub agents: Vec<TopAgent>,
     /// Actions that were asked for most.
-    pub actions: Vec<Top>,
+    pub actions: Vec<TopAction>,
     /// Sessions that asked most.
     pub sessions: Vec<TopSession>,
 }
@@ -45,11 +45,22 @@ pub struct TopReason {
     pub denials: u64,
 }
 
-/// An agent or an action.
+/// An agent.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize, JsonSchema)]
-pub struct Top {
+pub struct TopAgent {
     /// Its name.
-    pub name: String,
+    pub agent: String,
+    /// Checks.
+    pub decisions: u64,
+    /// Of these denied.
+    pub denials: u64,
+}
+
+/// An action.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Serialize, Deserialize, JsonSchema)]
+pub struct TopAction {
+    /// Its name.
+    pub action: String,
     /// Checks.
     pub decisions: u64,
     /// Of these denied.
@@ -82,8 +93,8 @@ impl Store {
         const COUNTS: &str = "count() AS decisions, countIf(decision = 'deny') AS denials";
         let named = |column: &str| {
             format!(
-                "SELECT {column}::String AS name, {COUNTS} FROM policy_decisions FINAL \
-                 WHERE {SPAN} AND name != '' GROUP BY name ORDER BY decisions DESC, name"
+                "SELECT {column}::String AS {column}, {COUNTS} FROM policy_decisions FINAL \
+                 WHERE {SPAN} AND {column} != '' GROUP BY {column} ORDER BY decisions DESC, {column}"
             )
         };
         let policies = format!(

@@ -49,7 +49,10 @@ impl Desk {
             .iter()
             .fold(Program::new(&["serve"]), |program, (name, value)| program.env(name, value));
         let running = Running::worker(serve);
-        Self { folder, variables, _running: running, _nats: nats }
+        let desk = Self { folder, variables, _running: running, _nats: nats };
+        // The sink has made the tables by then.
+        poll("all is ready", || (desk.run("sluicegate health").1 == 0).then_some(()));
+        desk
     }
 
     /// Runs one command, and says what it printed on both outputs and how it ended.

@@ -152,8 +152,8 @@ async fn a_span_of_time_at_a_glance() {
     assert!(timeline[0]["at"].as_str().unwrap().ends_with('Z'));
     assert_eq!(of["policies"], json!([{"policy": "cost_control", "denials": 3}]));
     assert_eq!(of["reasons"], json!([{"reason": "budget_exceeded", "denials": 3}]));
-    assert_eq!(of["agents"][0], json!({"name": "engineer", "decisions": 4, "denials": 0}));
-    assert_eq!(of["actions"][1], json!({"name": "llm_call", "decisions": 3, "denials": 3}));
+    assert_eq!(of["agents"][0], json!({"agent": "engineer", "decisions": 4, "denials": 0}));
+    assert_eq!(of["actions"][1], json!({"action": "llm_call", "decisions": 3, "denials": 3}));
     assert_eq!(of["sessions"][0]["estimated_cost_usd"], 2.0, "what was allowed");
     let empty = "/api/stats/overview?since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z";
     let empty = stack.get(empty).await;

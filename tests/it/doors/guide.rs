@@ -63,5 +63,5 @@ async fn the_examples_of_the_guide_work() {
         }
         assert_eq!(answer, shown, "{block}");
     }
-    assert_eq!(run, 4, "the guide has examples");
+    assert_eq!(run, 5, "the guide has examples");
 }
