@@ -62,11 +62,15 @@ test('a decision explains itself, and is replayed in the bench', async ({ page }
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
   const drawer = page.getByRole('dialog', { name: 'Decision' });
-  await expect(drawer.getByText('Rules that held').first()).toBeVisible();
+  await expect(drawer.getByText('Rules that held').filter({ visible: true }).first()).toBeVisible();
   await drawer.getByRole('tab', { name: 'Input' }).click();
   await expect(drawer.getByRole('region', { name: /Input/ })).toContainText('"action"');
   await drawer.getByRole('tab', { name: /Policies/ }).click();
-  await drawer.getByRole('link', { name: 'Replay in the test bench' }).first().click();
+  await drawer
+    .getByRole('link', { name: 'Replay in the test bench' })
+    .filter({ visible: true })
+    .first()
+    .click();
   await expect(page).toHaveURL(/tab=bench&decision=/);
   await page.getByRole('button', { name: 'Evaluate' }).click();
   await expect(page.getByTestId('bench-result')).toContainText(/Allow|Deny/);

@@ -1,8 +1,12 @@
 import { createPolicy, deletePolicy, expect, regoAgainst, test } from './support';
 
-const NAME = 'console-test-editor';
+/** Versions go on counting where a policy of the same name was deleted: each test has its own. */
+let NAME = '';
 
-test.beforeEach(({ request }) => createPolicy(request, NAME, { rego: regoAgainst(NAME) }));
+test.beforeEach(async ({ request }) => {
+  NAME = `console-test-${Date.now().toString(36)}`;
+  await createPolicy(request, NAME, { rego: regoAgainst(NAME) });
+});
 test.afterEach(({ request }) => deletePolicy(request, NAME));
 
 test('edit, break, fix, save, diff, roll back', async ({ page }) => {
@@ -40,14 +44,14 @@ test('edit, break, fix, save, diff, roll back', async ({ page }) => {
 
   await page.getByRole('tab', { name: 'Versions' }).click();
   await expect(page.getByRole('cell', { name: 'warns as well' })).toBeVisible();
-  await expect(page.locator('.cm-merge-b .cm-changedLine').first()).toContainText(
-    'warnings contains',
-  );
+  await expect(
+    page.locator('.cm-merge-b .cm-changedLine', { hasText: 'warnings contains' }),
+  ).toBeVisible();
 
   await page.getByRole('button', { name: 'Roll back to version 1' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Roll back' }).click();
   await expect(page.getByText(`Against ${NAME} is as it was in version 1.`)).toBeVisible();
-  await expect(page.getByText('version 3')).toBeVisible();
+  await expect(page.getByText('version 3', { exact: true })).toBeVisible();
   await page.getByRole('tab', { name: /Editor/ }).click();
   await expect(editor).not.toContainText('warnings contains');
 });
@@ -76,5 +80,5 @@ test('who was overtaken is told, and sees the newest version', async ({ page, re
   });
   await page.getByRole('button', { name: 'Save', exact: true }).click();
   await expect(page.getByText(/Somebody changed this in the meantime/)).toBeVisible();
-  await expect(page.getByText('version 2')).toBeVisible();
+  await expect(page.getByText('version 2', { exact: true })).toBeVisible();
 });

@@ -11,7 +11,7 @@ needed('SLUICEGATE_URL');
 
 /** A page whose console must stay clean: refused styles and scripts are said there. */
 export const test = base.extend<{ page: Page }>({
-  page: async ({ page }, use) => {
+  page: async ({ page }, ready) => {
     const said: string[] = [];
     const outside: string[] = [];
     page.on('console', (message) => {
@@ -28,7 +28,7 @@ export const test = base.extend<{ page: Page }>({
         outside.push(request.url());
       }
     });
-    await use(page);
+    await ready(page);
     expect(said).toEqual([]);
     expect(outside).toEqual([]);
   },
