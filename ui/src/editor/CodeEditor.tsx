@@ -82,7 +82,7 @@ export default function CodeEditor(props: CodeEditorProps) {
           highlighting,
           lineMarks,
           locked.current.of(lock(first.current.readOnly)),
-          EditorView.contentAttributes.of({ 'aria-label': first.current.label }),
+          EditorView.contentAttributes.of({ 'aria-label': first.current.label, tabindex: '0' }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) change.current?.(update.state.doc.toString());
           }),

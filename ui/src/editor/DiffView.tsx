@@ -33,7 +33,11 @@ export default function DiffView({ from, to, fromLabel, toLabel, narrow }: Props
     ];
     const labelled = (label: string) => [
       ...shared,
-      EditorView.contentAttributes.of({ 'aria-label': label, 'aria-readonly': 'true' }),
+      EditorView.contentAttributes.of({
+        'aria-label': label,
+        'aria-readonly': 'true',
+        tabindex: '0',
+      }),
     ];
     const view = narrow
       ? new EditorView({

@@ -41,7 +41,12 @@ function Share({ label, calls, range }: { label: string; calls: Calls; range: st
       />
       <Text size="sm" mt={6}>
         {count(calls.checked)} checked,{' '}
-        <Anchor component={Link} inherit to={auditLink({ unchecked: 'true' }, { range })}>
+        <Anchor
+          component={Link}
+          inherit
+          underline="always"
+          to={auditLink({ unchecked: 'true' }, { range })}
+        >
           {count(calls.unchecked)} unchecked
         </Anchor>
         {calls.would_deny > 0 ? `, ${count(calls.would_deny)} of them would have been denied` : ''}

@@ -47,7 +47,12 @@ export function ViolationItem({ violation, pending, onAcknowledge }: Props) {
         </Text>
         <Text size="xs" c="dimmed" component="div">
           <Time value={violation.timestamp} style="short" /> ·{' '}
-          <Anchor component={Link} to={`/policies/${violation.policy_name}`} inherit>
+          <Anchor
+            component={Link}
+            to={`/policies/${violation.policy_name}`}
+            inherit
+            underline="always"
+          >
             {violation.policy_name}
           </Anchor>{' '}
           v{violation.policy_version}
