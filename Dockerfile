@@ -1,9 +1,18 @@
 # The one binary with all roles, and the policies and configuration it ships with.
 # Build and run it with docker-compose.yml beside this file.
 
+# The web console's pages, which the binary takes in.
+FROM node:20.20-bookworm-slim AS console
+WORKDIR /src/ui
+COPY ui/package.json ui/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY ui .
+RUN npm run build
+
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+COPY --from=console /src/ui/dist ui/dist
 # The caches stay between builds and out of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

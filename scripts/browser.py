@@ -2,9 +2,16 @@
 
     python scripts/browser.py COMMAND [ARGUMENT...]
 
-The command finds in its environment: SLUICEGATE_URL, the console without tokens; SLUICEGATE_SIGN_IN_URL,
-another one for the same system with the tokens of SLUICEGATE_SIGN_IN_TOKENS; SLUICEGATE_NATS_URL and
-SLUICEGATE_BINARY, for checks from outside; SLUICEGATE_CHROMIUM. All that it starts ends with it.
+The command finds in its environment:
+
+SLUICEGATE_URL                   the console, without tokens
+SLUICEGATE_SIGNIN_URL            another one for the same system, with the tokens of
+SLUICEGATE_VIEWER_TOKEN, SLUICEGATE_AUTHOR_TOKEN, SLUICEGATE_ADMIN_TOKEN
+SLUICEGATE_WITHOUT_HISTORY_URL   one whose ClickHouse is dead
+SLUICEGATE_NATS_URL              for checks from outside
+SLUICEGATE_CHROMIUM              the browser
+
+All that it starts ends with it.
 """
 
 import os
@@ -24,7 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 120
 #: Chromium under the names that it has.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-TOKENS = "viewer:viewer:viewer-token-0123456789,author:author:author-token-0123456789"
+#: A token for each role.
+TOKENS = {role: f"{role}-token-0123456789" for role in ("viewer", "author", "admin")}
 
 
 def free_port() -> int:
@@ -93,8 +101,8 @@ def main(command) -> int:
     browser = chromium()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluicegate-browser-")))
-        addresses = [f"127.0.0.1:{free_port()}" for _ in range(4)]
-        nats, clickhouse, console, signing = addresses
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(5)]
+        nats, clickhouse, console, signing, without = addresses
         # The program refuses variables that it doesn't know.
         others = {name: value for name, value in os.environ.items() if name != "SLUICEGATE_BINARY"}
         environment = {
@@ -108,20 +116,23 @@ def main(command) -> int:
         }
 
         def start(arguments, more, address):
-            log = stack.enter_context(open(folder / f"{arguments[0]}.log", "w+b"))
+            log = stack.enter_context(open(folder / f"{address}.log", "w+b"))
             program = Program([binary, *arguments], {**environment, **more}, log)
             stack.enter_context(program)
             program.answers(f"http://{address}/readyz")
 
         start(["up", "--demo"], {"SLUICEGATE_HTTP_LISTEN": console}, console)
-        tokens = {"SLUICEGATE_HTTP_LISTEN": signing, "SLUICEGATE_HTTP_TOKENS": TOKENS}
-        start(["console"], tokens, signing)
+        tokens = ",".join(f"{role}:{role}:{token}" for role, token in TOKENS.items())
+        more = {"SLUICEGATE_HTTP_LISTEN": signing, "SLUICEGATE_HTTP_TOKENS": tokens}
+        start(["console"], more, signing)
+        dead = {"SLUICEGATE_HTTP_LISTEN": without, "SLUICEGATE_CLICKHOUSE_URL": "http://127.0.0.1:9"}
+        start(["console"], dead, without)
         told = {
             "SLUICEGATE_URL": f"http://{console}",
-            "SLUICEGATE_SIGN_IN_URL": f"http://{signing}",
-            "SLUICEGATE_SIGN_IN_TOKENS": TOKENS,
-            "SLUICEGATE_BINARY": binary,
+            "SLUICEGATE_SIGNIN_URL": f"http://{signing}",
+            "SLUICEGATE_WITHOUT_HISTORY_URL": f"http://{without}",
             "SLUICEGATE_CHROMIUM": browser,
+            **{f"SLUICEGATE_{role.upper()}_TOKEN": token for role, token in TOKENS.items()},
         }
         return subprocess.run(command, env={**environment, **told}).returncode
 
