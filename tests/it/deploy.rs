@@ -245,7 +245,8 @@ fn the_image_runs_as_nobody_and_knows_how_it_is() {
         assert!(is_pinned(image), "{line}");
         stages.push(image);
     }
-    assert!(stages[0].starts_with("rust:") && stages.len() >= 2, "{stages:?}");
+    assert!(stages.iter().any(|image| image.starts_with("rust:")), "{stages:?}");
+    assert!(stages.len() >= 2, "{stages:?}");
     let last = &dockerfile[dockerfile.rfind("\nFROM ").unwrap()..];
     let user = last.lines().find_map(|line| line.strip_prefix("USER ")).expect("a USER");
     let id: u32 = user.split(':').next().unwrap().parse().expect("a number");
