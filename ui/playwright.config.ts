@@ -7,6 +7,7 @@ import { defineConfig } from '@playwright/test';
  *   SLUICEGATE_NATS_URL      its NATS, for the test that asks as an agent would (needed)
  *   SLUICEGATE_SIGNIN_URL    a console with tokens, and SLUICEGATE_VIEWER_TOKEN,
  *                            SLUICEGATE_AUTHOR_TOKEN and SLUICEGATE_ADMIN_TOKEN (needed)
+ *   SLUICEGATE_WITHOUT_HISTORY_URL  a console whose ClickHouse is dead (needed)
  *   SLUICEGATE_CHROMIUM      the browser, /usr/bin/chromium without it
  */
 export default defineConfig({

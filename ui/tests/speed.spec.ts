@@ -69,8 +69,9 @@ test('a list of 100,000 rows scrolls smoothly', async ({ page }) => {
 
 test('the first paint comes within a second', async ({ page }) => {
   await page.goto('/policies');
-  const paint = await page.evaluate(
-    () => performance.getEntriesByName('first-contentful-paint')[0]?.startTime,
-  );
-  expect(paint).toBeLessThan(1000);
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  const paint = () =>
+    page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1);
+  await expect.poll(paint).toBeGreaterThan(0);
+  expect(await paint()).toBeLessThan(1000);
 });

@@ -3,6 +3,7 @@ import {
   IconAlertTriangle,
   IconDatabaseOff,
   IconLock,
+  IconMapQuestion,
   IconPlugConnectedX,
 } from '@tabler/icons-react';
 import type { ComponentType, ReactNode } from 'react';
@@ -71,29 +72,28 @@ export function Failure({ error, what, retry }: FailureProps) {
   );
 }
 
+/** A title in words of the page: the server's is the name of an HTTP status. */
 function described(error: unknown, what: string) {
   if (!(error instanceof ApiError)) {
     const detail = error instanceof Error ? error.message : 'Something went wrong in the console.';
     return { icon: IconAlertTriangle, title: `${what} could not be shown`, detail };
   }
-  if (error.status === 0) {
-    return { icon: IconPlugConnectedX, title: error.title, detail: error.detail };
+  const detail = error.detail || error.title;
+  switch (error.status) {
+    case 0:
+      return { icon: IconPlugConnectedX, title: error.title, detail };
+    case 401:
+    case 403:
+      return { icon: IconLock, title: `${what}: not with your rights`, detail };
+    case 404:
+      return { icon: IconMapQuestion, title: `${what} is not there`, detail };
+    case 502:
+    case 503:
+    case 504:
+      return { icon: IconDatabaseOff, title: `${what} can't be shown now`, detail };
+    default:
+      return { icon: IconAlertTriangle, title: `${what} could not be shown`, detail };
   }
-  if (error.status === 401 || error.status === 403) {
-    return {
-      icon: IconLock,
-      title: error.title,
-      detail: error.detail || `${what} needs other rights.`,
-    };
-  }
-  if (error.status === 502 || error.status === 503 || error.status === 504) {
-    return {
-      icon: IconDatabaseOff,
-      title: error.title,
-      detail: error.detail || `${what} will be shown once it answers again.`,
-    };
-  }
-  return { icon: IconAlertTriangle, title: error.title, detail: error.detail };
 }
 
 /** Lines where text will be. */

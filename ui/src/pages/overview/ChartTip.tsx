@@ -7,7 +7,7 @@ import type { Point } from './timeline';
 interface Props {
   point: Point | undefined;
   seconds: number;
-  rows: { key: keyof Omit<Point, 'at'>; label: string; color: string }[];
+  rows: { name: keyof Omit<Point, 'at'>; label: string; color: string }[];
   show: (value: number | null) => string;
 }
 
@@ -19,14 +19,14 @@ export function ChartTip({ point, seconds, rows, show }: Props) {
       <Text size="xs" c="dimmed" mb={4}>
         {format.short.format(new Date(point.at))} · {duration(seconds)}
       </Text>
-      {rows.map(({ key, label, color }) => (
-        <Group key={key} justify="space-between" gap="lg" wrap="nowrap">
+      {rows.map(({ name, label, color }) => (
+        <Group key={name} justify="space-between" gap="lg" wrap="nowrap">
           <Group gap={6} wrap="nowrap">
             <span style={{ width: 9, height: 9, borderRadius: 3, background: color }} />
             <Text size="sm">{label}</Text>
           </Group>
           <Text size="sm" fw={600} className="sg-numbers">
-            {show(point[key])}
+            {show(point[name])}
           </Text>
         </Group>
       ))}

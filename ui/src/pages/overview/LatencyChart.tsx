@@ -14,7 +14,7 @@ const SERIES = [
   { name: 'p50', label: 'p50', color: 'var(--sg-p50)' },
   { name: 'p95', label: 'p95', color: 'var(--sg-p95)' },
   { name: 'p99', label: 'p99', color: 'var(--sg-p99)' },
-];
+] as const;
 
 export default function LatencyChart({ stats }: { stats: Overview }) {
   const data = useMemo(() => points(stats), [stats]);
@@ -33,7 +33,7 @@ export default function LatencyChart({ stats }: { stats: Overview }) {
           h={260}
           data={data}
           dataKey="at"
-          series={SERIES}
+          series={[...SERIES]}
           curveType="monotone"
           withLegend
           legendProps={{ verticalAlign: 'top', height: 34 }}
@@ -65,11 +65,7 @@ export default function LatencyChart({ stats }: { stats: Overview }) {
               <ChartTip
                 point={payload?.[0]?.payload as Point | undefined}
                 seconds={stats.bucket_seconds}
-                rows={SERIES.map(({ name, label, color }) => ({
-                  key: name as 'p50' | 'p95' | 'p99',
-                  label,
-                  color,
-                }))}
+                rows={[...SERIES]}
                 show={micros}
               />
             ),

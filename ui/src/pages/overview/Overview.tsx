@@ -15,9 +15,10 @@ import { usd, words } from '../../lib/format';
 import { rangeOf, withRange } from '../../lib/range';
 import { FleetPanel } from './FleetPanel';
 import { RankedList } from './RankedList';
+import { OUTCOMES, REMARKS } from './timeline';
 import { Totals } from './Totals';
 
-const DecisionsChart = lazy(() => import('./DecisionsChart'));
+const CountChart = lazy(() => import('./CountChart'));
 const LatencyChart = lazy(() => import('./LatencyChart'));
 
 export default function Overview() {
@@ -81,10 +82,10 @@ function History({ stats, search }: { stats: Stats; search: URLSearchParams }) {
         <Grid.Col span={{ base: 12, lg: 8 }}>
           <Panel
             title="Decisions over time"
-            help="Stacked by outcome. Click a bar to see its decisions in the audit list."
+            help="By outcome. Click a bar to see its decisions in the audit list."
           >
             <Suspense fallback={<Skeleton height={260} />}>
-              <DecisionsChart stats={stats} />
+              <CountChart stats={stats} series={OUTCOMES} height={260} />
             </Suspense>
           </Panel>
         </Grid.Col>
@@ -99,7 +100,15 @@ function History({ stats, search }: { stats: Stats; search: URLSearchParams }) {
           </Panel>
         </Grid.Col>
       </Grid>
-      <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
+      <SimpleGrid cols={{ base: 1, md: 2, xl: 3 }} spacing="lg">
+        <Panel
+          title="Beside the outcome"
+          help="Checks that a draft would have denied, calls that went on without an answer (fail open), and policies that failed. Click a bar to see the decisions."
+        >
+          <Suspense fallback={<Skeleton height={190} />}>
+            <CountChart stats={stats} series={REMARKS} height={190} />
+          </Suspense>
+        </Panel>
         <RankedList
           title="Denials by policy"
           empty="No policy denied anything in this time."

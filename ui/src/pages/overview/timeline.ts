@@ -1,12 +1,33 @@
 import type { Overview } from '../../api/types';
 import { auditLink, type Filters } from '../../lib/filters';
 
-/** The outcomes of the chart; each check is in one of the first two, the others tell more of it. */
-export const OUTCOMES = [
+/** A number of decisions that a chart shows. */
+export interface Counted {
+  name: 'allow' | 'deny' | 'would_deny' | 'unchecked' | 'error';
+  label: string;
+  color: string;
+}
+
+/** Each decision is one of these. */
+export const OUTCOMES: Counted[] = [
   { name: 'allow', label: 'Allowed', color: 'var(--sg-allow)' },
   { name: 'deny', label: 'Denied', color: 'var(--sg-deny)' },
+];
+
+/** What is true of a decision besides; nothing of it is the normal case. */
+export const REMARKS: Counted[] = [
+  { name: 'would_deny', label: 'Shadow denials', color: 'var(--sg-shadow)' },
   { name: 'unchecked', label: 'Unchecked', color: 'var(--sg-quiet)' },
-] as const;
+  { name: 'error', label: 'Errors', color: 'var(--sg-error)' },
+];
+
+const FILTERS: Record<Counted['name'], Filters> = {
+  allow: { decision: 'allow' },
+  deny: { decision: 'deny' },
+  would_deny: { shadow: 'true' },
+  unchecked: { unchecked: 'true' },
+  error: { error: 'true' },
+};
 
 export interface Point {
   at: string;
@@ -53,14 +74,9 @@ export function spanOf(stats: Overview): number {
   return (Date.parse(stats.until) - Date.parse(stats.since)) / 1000;
 }
 
-/** The audit list of one bucket, of one outcome where one was meant. */
-export function bucketLink(stats: Overview, at: string, outcome: string | null): string {
+/** The audit list of one bucket: of what one of its numbers counts, or all of it. */
+export function bucketLink(stats: Overview, at: string, name: string | null): string {
   const until = new Date(Date.parse(at) + stats.bucket_seconds * 1000).toISOString();
-  const filters: Filters =
-    outcome === 'unchecked'
-      ? { unchecked: 'true' }
-      : outcome === 'allow' || outcome === 'deny'
-        ? { decision: outcome }
-        : {};
+  const filters = name !== null && name in FILTERS ? FILTERS[name as Counted['name']] : {};
   return auditLink(filters, { since: at, until });
 }

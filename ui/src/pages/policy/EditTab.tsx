@@ -1,13 +1,20 @@
 import { Button, Card, Group, Loader, Stack, Text, TextInput, UnstyledButton } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
-import { IconCircleCheck, IconCircleX, IconDeviceFloppy, IconFlask } from '@tabler/icons-react';
+import {
+  IconCircleCheck,
+  IconCircleX,
+  IconDeviceFloppy,
+  IconFlask,
+  IconHistory,
+} from '@tabler/icons-react';
 import { useState } from 'react';
 
 import { ApiError } from '../../api/client';
-import { useChangePolicy, useValidation } from '../../api/policies';
+import { useChangePolicy, useImpact, useValidation } from '../../api/policies';
 import { refusal, useSession } from '../../api/session';
 import type { Finding, PolicyDetail, PolicyStatus } from '../../api/types';
 import { Guard } from '../../components/Guard';
+import { ImpactPanel } from '../../components/ImpactPanel';
 import { Prose } from '../../components/Prose';
 import { ToneBadge } from '../../components/Tone';
 import { CodeEditor } from '../../editor';
@@ -59,6 +66,7 @@ export function EditTab({ policy, text, onText }: Props) {
         error={validation.error}
         onShow={(line) => setReveal({ line })}
       />
+      <TextImpact policy={policy} text={text} ready={valid} />
       <SaveBar
         policy={policy}
         text={text}
@@ -133,6 +141,44 @@ function Verdict({ busy, valid, findings, error, onShow }: VerdictProps) {
         </ul>
       ) : null}
     </Card>
+  );
+}
+
+/** What the text would have done, asked for by hand: it tries thousands of decisions. */
+function TextImpact({
+  policy,
+  text,
+  ready,
+}: {
+  policy: PolicyDetail;
+  text: string;
+  ready: boolean;
+}) {
+  const [asked, setAsked] = useState<string | null>(null);
+  const impact = useImpact(policy.id, asked === null ? null : { days: 7, rego: asked });
+  if (asked !== text) {
+    return (
+      <Group>
+        <Button
+          variant="default"
+          size="xs"
+          disabled={!ready}
+          leftSection={<IconHistory size={15} />}
+          onClick={() => setAsked(text)}
+        >
+          Impact of this text over the last 7 days
+        </Button>
+      </Group>
+    );
+  }
+  return (
+    <ImpactPanel
+      impact={impact.isPlaceholderData ? undefined : impact.data}
+      error={impact.error}
+      busy={impact.isFetching}
+      waitingFor={null}
+      mode={policy.mode}
+    />
   );
 }
 

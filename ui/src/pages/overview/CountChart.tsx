@@ -5,28 +5,32 @@ import { useMemo } from 'react';
 import { useNavigate } from 'react-router';
 
 import type { Overview } from '../../api/types';
-import { count, plural, shortCount } from '../../lib/format';
+import { count, shortCount } from '../../lib/format';
 import { tick } from '../../lib/time';
 import { ChartTip } from './ChartTip';
-import { OUTCOMES, bucketLink, points, spanOf, type Point } from './timeline';
+import { bucketLink, points, spanOf, type Counted, type Point } from './timeline';
 
-export default function DecisionsChart({ stats }: { stats: Overview }) {
+interface Props {
+  stats: Overview;
+  series: Counted[];
+  height: number;
+}
+
+/** Numbers over time as stacked bars; a click on one leads to what it counts. */
+export default function CountChart({ stats, series, height }: Props) {
   const data = useMemo(() => points(stats), [stats]);
   const navigate = useNavigate();
-  const { totals } = stats;
+  const said = series.map(({ name, label }) => `${label}: ${count(stats.totals[name])}`).join(', ');
   return (
     <Box>
-      <VisuallyHidden>
-        {plural(data.length, 'bar')} of time: {count(totals.allow)} allowed, {count(totals.deny)}{' '}
-        denied, {count(totals.unchecked)} unchecked. The tiles above link to each.
-      </VisuallyHidden>
+      <VisuallyHidden>In all of this time: {said}. The tiles above link to each.</VisuallyHidden>
       <Box aria-hidden>
         <BarChart
-          h={260}
+          h={height}
           data={data}
           dataKey="at"
           type="stacked"
-          series={OUTCOMES.map((outcome) => ({ ...outcome }))}
+          series={series}
           withLegend
           legendProps={{ verticalAlign: 'top', height: 34 }}
           tickLine="none"
@@ -37,12 +41,12 @@ export default function DecisionsChart({ stats }: { stats: Overview }) {
             minTickGap: 32,
           }}
           yAxisProps={{ width: 44, allowDecimals: false }}
-          barProps={(series) => ({
+          barProps={({ name }) => ({
             cursor: 'pointer',
             isAnimationActive: false,
             tabIndex: -1,
             onClick: (bar: { payload?: Point }) => {
-              if (bar.payload) void navigate(bucketLink(stats, bar.payload.at, series.name));
+              if (bar.payload) void navigate(bucketLink(stats, bar.payload.at, name));
             },
           })}
           barChartProps={{ accessibilityLayer: false, barCategoryGap: '18%' }}
@@ -52,11 +56,7 @@ export default function DecisionsChart({ stats }: { stats: Overview }) {
               <ChartTip
                 point={payload?.[0]?.payload as Point | undefined}
                 seconds={stats.bucket_seconds}
-                rows={[
-                  ...OUTCOMES.map(({ name, label, color }) => ({ key: name, label, color })),
-                  { key: 'would_deny', label: 'Drafts would deny', color: 'var(--sg-shadow)' },
-                  { key: 'error', label: 'Errors', color: 'var(--sg-error)' },
-                ]}
+                rows={series}
                 show={count}
               />
             ),
