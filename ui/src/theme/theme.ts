@@ -69,7 +69,10 @@ export const theme = createTheme({
       },
       styles: { title: { fontWeight: 650, fontSize: '1.05rem' } },
     }),
-    Drawer: Drawer.extend({ defaultProps: { overlayProps: { backgroundOpacity: 0.3 } } }),
+    Drawer: Drawer.extend({
+      defaultProps: { overlayProps: { backgroundOpacity: 0.3 } },
+      styles: { title: { fontWeight: 650, fontSize: '1.05rem' } },
+    }),
     Tooltip: Tooltip.extend({
       defaultProps: {
         withArrow: true,
