@@ -56,6 +56,10 @@ test('dialogs have nothing that keeps people out', async ({ page }) => {
     /denied|no recorded/,
   );
   expect(await found(page)).toEqual([]);
+  await page.goto('/audit?agent=nobody');
+  await page.getByRole('button', { name: /Filters/ }).click();
+  await expect(page.getByRole('combobox', { name: 'Agent' })).toBeVisible();
+  expect(await found(page)).toEqual([]);
   await page.goto('/audit?decision=deny');
   await page.getByRole('row', { name: /Deny/ }).first().click();
   await expect(
