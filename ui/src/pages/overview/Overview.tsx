@@ -4,7 +4,7 @@ import { Suspense, lazy } from 'react';
 import { useSearchParams } from 'react-router';
 
 import { useFleet, useOverview } from '../../api/stats';
-import type { Overview as Stats } from '../../api/types';
+import type { Overview as Stats } from '../../api/stats.types';
 import { Page } from '../../components/Page';
 import { Panel } from '../../components/Panel';
 import { RangePicker } from '../../components/RangePicker';
