@@ -17,4 +17,6 @@ export default ts.config(
       'react-hooks/incompatible-library': 'off',
     },
   },
+  // Tests tell figures.
+  { files: ['tests/**'], rules: { 'no-console': 'off' } },
 );

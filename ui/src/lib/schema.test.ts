@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { changedParameters, fault, fieldsOf, type Field } from './schema';
 
 const field = (kind: Partial<Field>): Field =>
-  ({ key: 'k', label: 'K', help: '', required: false, initial: null, ...kind }) as Field;
+  ({ key: 'k', label: 'K', help: '', required: false, ...kind }) as Field;
 
 describe('fieldsOf', () => {
   it('asks for each property in its own way', () => {
@@ -29,7 +29,7 @@ describe('fieldsOf', () => {
       'json',
       'text',
     ]);
-    expect(fields[0]).toMatchObject({ label: 'Max USD', initial: 5, min: 0, whole: true });
+    expect(fields[0]).toMatchObject({ label: 'Max USD', min: 0, whole: true });
   });
 
   it('offers each weekday once', () => {
@@ -39,6 +39,12 @@ describe('fieldsOf', () => {
       },
     });
     expect(days).toMatchObject({ kind: 'list', options: ['Mon', 'Tue'] });
+  });
+
+  it('keeps the order of the author', () => {
+    const rego = '# METADATA\n# custom:\n#   parameters:\n#     start:\n#     end:\npackage a';
+    const fields = fieldsOf({ properties: { end: {}, other: {}, start: {} } }, rego);
+    expect(fields.map(({ key }) => key)).toEqual(['start', 'end', 'other']);
   });
 
   it('has no fields without a schema', () => {

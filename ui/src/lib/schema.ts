@@ -6,7 +6,6 @@ export type Field = {
   label: string;
   help: string;
   required: boolean;
-  initial: Json;
 } & (
   | { kind: 'text' }
   | { kind: 'zone' }
@@ -18,17 +17,30 @@ export type Field = {
   | { kind: 'json' }
 );
 
+/** Keys in the order of the policy's metadata, from start to end; JSON came with them sorted by name. */
+export function inAuthorsOrder(keys: string[], rego: string): string[] {
+  const lines = rego.split('\n').map((line) => line.replace(/^#\s*/, ''));
+  const place = (key: string) => {
+    const line = lines.findIndex((text) => text.startsWith(`${key}:`));
+    return line < 0 ? lines.length : line;
+  };
+  return [...keys].sort((a, b) => place(a) - place(b));
+}
+
 /** The form for a policy's parameters, a field per property of their schema. */
-export function fieldsOf(schema: JsonSchema | null | undefined): Field[] {
+export function fieldsOf(schema: JsonSchema | null | undefined, rego = ''): Field[] {
   const required = new Set(schema?.required ?? []);
-  return Object.entries(schema?.properties ?? {}).map(([key, property]) => ({
-    key,
-    label: property.title ?? labelOf(key),
-    help: property.description ?? '',
-    required: required.has(key),
-    initial: property.default ?? null,
-    ...kindOf(key, property),
-  }));
+  const properties = schema?.properties ?? {};
+  return inAuthorsOrder(Object.keys(properties), rego).map((key) => {
+    const property = properties[key] ?? {};
+    return {
+      key,
+      label: property.title ?? labelOf(key),
+      help: property.description ?? '',
+      required: required.has(key),
+      ...kindOf(key, property),
+    };
+  });
 }
 
 function kindOf(key: string, schema: JsonSchema) {

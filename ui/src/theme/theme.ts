@@ -1,9 +1,12 @@
 import {
+  Autocomplete,
   Badge,
   Button,
   Card,
   Drawer,
   Modal,
+  MultiSelect,
+  Notification,
   Paper,
   SegmentedControl,
   Select,
@@ -42,6 +45,8 @@ const dark: MantineColorsTuple = [
   '#0b1015',
 ];
 
+const CLEAR = { 'aria-label': 'Clear' };
+
 export const theme = createTheme({
   primaryColor: 'water',
   primaryShade: { light: 8, dark: 7 },
@@ -63,13 +68,20 @@ export const theme = createTheme({
     Badge: Badge.extend({ defaultProps: { radius: 'sm', tt: 'none', fw: 600 } }),
     Modal: Modal.extend({
       defaultProps: {
+        closeButtonProps: { 'aria-label': 'Close' },
         centered: true,
         radius: 'lg',
         overlayProps: { backgroundOpacity: 0.45, blur: 2 },
       },
       styles: { title: { fontWeight: 650, fontSize: '1.05rem' } },
     }),
-    Drawer: Drawer.extend({ defaultProps: { overlayProps: { backgroundOpacity: 0.3 } } }),
+    Drawer: Drawer.extend({
+      defaultProps: {
+        closeButtonProps: { 'aria-label': 'Close' },
+        overlayProps: { backgroundOpacity: 0.3 },
+      },
+      styles: { title: { fontWeight: 650, fontSize: '1.05rem' } },
+    }),
     Tooltip: Tooltip.extend({
       defaultProps: {
         withArrow: true,
@@ -79,7 +91,14 @@ export const theme = createTheme({
       },
     }),
     Tabs: Tabs.extend({ defaultProps: { keepMounted: false } }),
-    Select: Select.extend({ defaultProps: { checkIconPosition: 'right' } }),
+    Select: Select.extend({
+      defaultProps: { checkIconPosition: 'right', clearButtonProps: CLEAR },
+    }),
+    MultiSelect: MultiSelect.extend({ defaultProps: { clearButtonProps: CLEAR } }),
+    Autocomplete: Autocomplete.extend({ defaultProps: { clearButtonProps: CLEAR } }),
+    Notification: Notification.extend({
+      defaultProps: { closeButtonProps: { 'aria-label': 'Close' } },
+    }),
     SegmentedControl: SegmentedControl.extend({ defaultProps: { radius: 'md' } }),
     TextInput: TextInput.extend({ defaultProps: { autoComplete: 'off', spellCheck: false } }),
   },

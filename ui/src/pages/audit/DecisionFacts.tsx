@@ -6,7 +6,7 @@ import { CopyIcon } from '../../components/Json';
 import { Time } from '../../components/Time';
 import { SeverityBadge } from '../../components/badges';
 import type { Filters, ValueFilter } from '../../lib/filters';
-import { micros, seconds, usd, words } from '../../lib/format';
+import { micros, usd, words } from '../../lib/format';
 
 interface Props {
   detail: DecisionDetail;
@@ -72,7 +72,10 @@ export function DecisionFacts({ detail, onFilter }: Props) {
               ...(outcome.exception_type
                 ? [['Exception', outcome.exception_type] as [string, ReactNode]]
                 : []),
-              ['Took', outcome.duration_seconds === null ? '–' : seconds(outcome.duration_seconds)],
+              [
+                'Took',
+                outcome.duration_seconds === null ? '–' : micros(outcome.duration_seconds * 1e6),
+              ],
               ['Cost', usd(outcome.cost_usd)],
               ['Told', <Time key="told" value={outcome.timestamp} />],
             ]}

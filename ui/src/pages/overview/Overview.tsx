@@ -1,10 +1,10 @@
 import { Grid, SimpleGrid, Skeleton, Stack } from '@mantine/core';
-import { IconDatabaseOff } from '@tabler/icons-react';
+import { IconCircleCheck, IconDatabaseOff } from '@tabler/icons-react';
 import { Suspense, lazy } from 'react';
 import { useSearchParams } from 'react-router';
 
 import { useFleet, useOverview } from '../../api/stats';
-import type { Overview as Stats } from '../../api/types';
+import type { Overview as Stats } from '../../api/stats.types';
 import { Page } from '../../components/Page';
 import { Panel } from '../../components/Panel';
 import { RangePicker } from '../../components/RangePicker';
@@ -105,9 +105,15 @@ function History({ stats, search }: { stats: Stats; search: URLSearchParams }) {
           title="Beside the outcome"
           help="Checks that a draft would have denied, calls that went on without an answer (fail open), and policies that failed. Click a bar to see the decisions."
         >
-          <Suspense fallback={<Skeleton height={190} />}>
-            <CountChart stats={stats} series={REMARKS} height={190} />
-          </Suspense>
+          {REMARKS.some(({ name }) => stats.totals[name] > 0) ? (
+            <Suspense fallback={<Skeleton height={190} />}>
+              <CountChart stats={stats} series={REMARKS} height={190} />
+            </Suspense>
+          ) : (
+            <Empty icon={IconCircleCheck} title="All as it should be">
+              Every call was checked, no policy failed, and no draft would have denied anything.
+            </Empty>
+          )}
         </Panel>
         <RankedList
           title="Denials by policy"

@@ -2,7 +2,7 @@ import { Card, SimpleGrid, Text } from '@mantine/core';
 import { Link } from 'react-router';
 import type { ReactNode } from 'react';
 
-import type { Overview } from '../../api/types';
+import type { Overview } from '../../api/stats.types';
 import type { Tone } from '../../components/Tone';
 import type { Filters } from '../../lib/filters';
 import { count, micros, percent, shortCount, usd } from '../../lib/format';

@@ -1,4 +1,4 @@
-import type { Overview } from '../../api/types';
+import type { Overview } from '../../api/stats.types';
 import { auditLink, type Filters } from '../../lib/filters';
 
 /** A number of decisions that a chart shows. */
@@ -16,7 +16,7 @@ export const OUTCOMES: Counted[] = [
 
 /** What is true of a decision besides; nothing of it is the normal case. */
 export const REMARKS: Counted[] = [
-  { name: 'would_deny', label: 'Shadow denials', color: 'var(--sg-shadow)' },
+  { name: 'would_deny', label: 'Would deny', color: 'var(--sg-shadow)' },
   { name: 'unchecked', label: 'Unchecked', color: 'var(--sg-quiet)' },
   { name: 'error', label: 'Errors', color: 'var(--sg-error)' },
 ];

@@ -75,7 +75,10 @@ function Body({ policy, onClose }: Omit<Props, 'opened'>) {
 }
 
 function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }) {
-  const fields = useMemo(() => fieldsOf(policy.parameters_schema), [policy.parameters_schema]);
+  const fields = useMemo(
+    () => fieldsOf(policy.parameters_schema, policy.content),
+    [policy.parameters_schema, policy.content],
+  );
   const [scope, setScope] = useState<ScopeKind>(policy.scope);
   const [scopeId, setScopeId] = useState(policy.scope_id ?? '');
   const [mode, setMode] = useState<PolicyMode>(policy.mode);

@@ -13,6 +13,7 @@ import { Time } from '../../components/Time';
 import { SeverityBadge, scopeText } from '../../components/badges';
 import { auditLink } from '../../lib/filters';
 import { words } from '../../lib/format';
+import { inAuthorsOrder } from '../../lib/schema';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
 import { EnableDialog } from '../policies/EnableDialog';
@@ -190,7 +191,10 @@ function Facts({ policy }: { policy: PolicyDetail }) {
 }
 
 function Parameters({ policy }: { policy: PolicyDetail }) {
-  const entries = Object.entries(policy.effective_parameters);
+  const all = policy.effective_parameters;
+  const entries = inAuthorsOrder(Object.keys(all), policy.content).map(
+    (key) => [key, all[key] ?? null] as const,
+  );
   return (
     <Panel title="Settings" help="What the policy reads now: what was set, else its defaults.">
       {entries.length === 0 ? (
