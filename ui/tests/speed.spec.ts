@@ -64,7 +64,9 @@ test('of a list of 100,000 rows only those in sight are drawn', async ({ page })
   expect(await page.getByRole('row').count()).toBeLessThan(120);
   // Figures, not promises: how fast this machine is proves nothing about the pages.
   const figure = (place: number) => `${(frames[place] ?? 0).toFixed(0)} ms`;
-  process.stdout.write(`\n${`100,000 rows: a frame takes ${figure(75)} at p50, ${figure(142)} at p95`}\n`);
+  process.stdout.write(
+    `\n100,000 rows: a frame takes ${figure(75)} at p50, ${figure(142)} at p95\n`,
+  );
 });
 
 test('pages paint without what is large', async ({ page }) => {
@@ -77,5 +79,5 @@ test('pages paint without what is large', async ({ page }) => {
   const paint = () =>
     page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1);
   await expect.poll(paint).toBeGreaterThan(0);
-  process.stdout.write(`\n${`first paint after ${(await paint()).toFixed(0)} ms`}\n`);
+  process.stdout.write(`\nfirst paint after ${(await paint()).toFixed(0)} ms\n`);
 });
