@@ -1,10 +1,11 @@
 //! What all doors share: who asks the workers, which packages there are, and who may come in.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::ConsoleError;
 use super::ask::Asker;
@@ -36,6 +37,7 @@ struct Inner {
     exports: Arc<Semaphore>,
     tails: Arc<Semaphore>,
     work: Semaphore,
+    stop: OnceLock<CancellationToken>,
     directory: Directory,
     guard: Guard,
     max_body: usize,
@@ -76,6 +78,7 @@ impl Doors {
                 exports: Arc::new(Semaphore::new(http.max_exports)),
                 tails: Arc::new(Semaphore::new(http.max_tails)),
                 work: Semaphore::new(WORK_AT_ONCE),
+                stop: OnceLock::new(),
                 directory: Directory::default(),
                 guard: Guard::new(http)?,
                 max_body: super::super::bytes(http.max_body),
@@ -101,6 +104,17 @@ impl Doors {
     /// The history.
     pub(super) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// What goes on for long ends with this server.
+    pub(super) fn end_with(&self, stop: CancellationToken) {
+        // A second one would be a second server of the same console; the first ends it.
+        let _ = self.inner.stop.set(stop);
+    }
+
+    /// When what goes on for long must end.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.inner.stop.get().cloned().unwrap_or_default()
     }
 
     /// A place among the exports under way; none while all are taken.

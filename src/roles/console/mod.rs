@@ -112,6 +112,9 @@ pub async fn listen(
 
 /// Answers until told to stop, then finishes the requests under way.
 pub async fn serve(listener: TcpListener, shown: Shown, stop: CancellationToken) {
+    if let Some(doors) = &shown.doors {
+        doors.end_with(stop.clone());
+    }
     let bounds =
         server::Bounds { connections: shown.http.max_connections, idle: shown.http.idle_timeout };
     server::serve(listener, router(shown), bounds, stop).await;

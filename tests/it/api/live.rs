@@ -64,6 +64,18 @@ async fn who_watches_sees_what_happens() {
 }
 
 #[tokio::test]
+async fn a_console_that_stops_does_not_wait_for_its_readers() {
+    let fleet = Fleet::with_policies(&[]);
+    let (_worker, agent, _) = fleet.start().await;
+    let house = House::open(&fleet.config).await;
+    let mut tail = Tail::open(&house, "").await;
+    agent.act("act").await;
+    tail.next().await;
+    house.close().await;
+    assert!(tail.response.chunk().await.unwrap().is_none(), "they are told that it was all");
+}
+
+#[tokio::test]
 async fn readers_are_bounded_and_what_they_miss_is_said() {
     let fleet = Fleet::with_policies(&[]);
     let mut config = fleet.config.clone();

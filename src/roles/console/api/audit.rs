@@ -172,11 +172,15 @@ async fn export(
     // Known before the first byte: whether ClickHouse is there and takes the question.
     doors.store().count_export(&of).await?;
     let export = doors.store().export(&of, format)?;
-    // The place is free again when the file is complete, or nobody reads it any more.
-    let bytes = stream::try_unfold((export, place), |(mut export, place)| async move {
-        Ok::<_, crate::store::StoreError>(
-            export.next().await?.map(|bytes| (bytes, (export, place))),
-        )
+    // The place is free again when the file is complete, or nobody reads it any more. A console that
+    // stops breaks it off, so that nobody takes what came for the whole.
+    let stop = doors.stop();
+    let bytes = stream::try_unfold((export, place, stop), |(mut export, place, stop)| async move {
+        let next = tokio::select! {
+            next = export.next() => next.map_err(std::io::Error::other)?,
+            () = stop.cancelled() => return Err(std::io::Error::other("the console stops")),
+        };
+        Ok(next.map(|bytes| (bytes, (export, place, stop))))
     });
     let name = format!("attachment; filename=\"decisions.{ending}\"");
     let headers = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, name)];

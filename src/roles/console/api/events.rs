@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::query::{Parameters, text};
 use crate::bus::{Connection, Subscription};
@@ -107,7 +108,8 @@ async fn tail(
     }
     let (send, receive) = mpsc::channel(WAITING);
     tokio::spawn(
-        Watcher { watched, send, missed: 0, second: Second::new() }.watch(subscriptions, place),
+        Watcher { watched, send, stop: doors.stop(), missed: 0, second: Second::new() }
+            .watch(subscriptions, place),
     );
     let events = stream::unfold(receive, |mut receive| async move {
         receive.recv().await.map(|event| (Ok::<_, Infallible>(event), receive))
@@ -120,6 +122,7 @@ async fn tail(
 struct Watcher {
     watched: Watched,
     send: mpsc::Sender<Event>,
+    stop: CancellationToken,
     missed: u64,
     second: Second,
 }
@@ -140,6 +143,7 @@ impl Watcher {
             let next = tokio::select! {
                 next = futures::StreamExt::next(&mut events) => next,
                 () = self.send.closed() => break,
+                () = self.stop.cancelled() => break,
             };
             let Some((kind, payload)) = next else { break };
             if let Some((name, event)) = self.shown(kind, &payload) {
