@@ -84,3 +84,18 @@ test('a form is made from the settings of a policy', async ({ page }) => {
   await page.keyboard.press('Escape');
   await expect(dialog).toBeHidden();
 });
+
+test('a policy is created from an example, and is inactive', async ({ page, request }) => {
+  const name = `console-test-${Date.now().toString(36)}`;
+  await page.goto('/policies');
+  await page.getByRole('button', { name: 'New policy' }).click();
+  const dialog = page.getByRole('dialog', { name: 'New policy' });
+  await dialog.getByLabel('Name').fill('not a name');
+  await expect(dialog.getByText('Only letters, digits, - and _.')).toBeVisible();
+  await dialog.getByLabel('Name').fill(name);
+  await dialog.getByRole('button', { name: 'Create' }).click();
+  await expect(page).toHaveURL(new RegExp(`/policies/${name}\\?tab=editor$`));
+  await expect(page.getByTestId('verdict')).toContainText('Valid');
+  await expect(page.getByText('Inactive', { exact: true })).toBeVisible();
+  await deletePolicy(request, name);
+});

@@ -89,6 +89,18 @@ export function useChangePolicy(id: string) {
   });
 }
 
+export function useCreatePolicy() {
+  const refresh = useRefreshPolicies();
+  return useMutation({
+    mutationFn: (policy: { name: string; rego?: string; template?: string }) =>
+      request<ChangeReply>(apiPath('/policies'), {
+        method: 'POST',
+        body: { ...policy, status: 'inactive', comment: 'Created in the console' },
+      }),
+    onSuccess: refresh,
+  });
+}
+
 export function useRollback() {
   const refresh = useRefreshPolicies();
   return useMutation({

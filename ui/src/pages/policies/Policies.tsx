@@ -16,6 +16,7 @@ import type { Policy } from '../../api/types';
 import { Page } from '../../components/Page';
 import { Empty, Failure, Loading } from '../../components/states';
 import { plural } from '../../lib/format';
+import { NewPolicy } from './NewPolicy';
 import { PolicyCard } from './PolicyCard';
 
 const STATUSES = [
@@ -47,6 +48,7 @@ export default function Policies() {
   return (
     <Page
       title="Policies"
+      actions={policies.data ? <NewPolicy policies={policies.data.policies} /> : null}
       lead={policies.data ? summary(policies.data.policies) : 'What may be restricted, for whom.'}
     >
       <Alert

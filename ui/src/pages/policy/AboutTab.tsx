@@ -58,19 +58,36 @@ function Actions({ policy }: { policy: PolicyDetail }) {
   const change = useChangePolicy(policy.id);
   const undoable = useUndoable();
   const title = titleOf(policy);
-  const promote = async () => {
+  const end = async (status: 'active' | 'inactive', comment: string, message: string) => {
     try {
       const reply = await change.mutateAsync({
         version: policy.version,
-        change: { status: 'active', comment: 'Promoted from draft' },
+        change: { status, comment },
       });
-      undoable(reply, `${title} is promoted: it takes part in decisions now.`);
+      undoable(reply, message);
     } catch (error) {
-      notifyFailure(error, `${title} was not promoted`);
+      notifyFailure(error, `${title} was not changed`);
     }
   };
+  const promote = () =>
+    end('active', 'Promoted from draft', `${title} is promoted: it takes part in decisions now.`);
+  const withdraw = () => end('inactive', 'Draft withdrawn', `${title} is inactive.`);
   return (
     <Group gap="xs">
+      {policy.status === 'draft' ? (
+        <Guard need="author">
+          {(disabled) => (
+            <Button
+              size="xs"
+              variant="default"
+              disabled={disabled || change.isPending}
+              onClick={() => void withdraw()}
+            >
+              Withdraw draft
+            </Button>
+          )}
+        </Guard>
+      ) : null}
       {policy.status === 'draft' ? (
         <Guard need="author">
           {(disabled) => (
