@@ -2,7 +2,7 @@
 # Build and run it with docker-compose.yml beside this file.
 
 # The web console's pages, which the binary takes in.
-FROM node:20.20-bookworm-slim AS console
+FROM node:20.20.2-bookworm-slim AS console
 WORKDIR /src/ui
 COPY ui/package.json ui/package-lock.json ./
 RUN npm ci --no-audit --no-fund
