@@ -150,6 +150,6 @@ export default function Audit() {
 /** The live rows above the stored ones, each decision once. */
 function merged(live: DecisionRow[], stored: DecisionRow[]): DecisionRow[] {
   if (live.length === 0) return stored;
-  const known = new Set(live.map(({ id }) => id));
-  return [...live, ...stored.filter(({ id }) => !known.has(id))];
+  const rows = new Map(live.map((row) => [row.id, row]));
+  return [...rows.values(), ...stored.filter(({ id }) => !rows.has(id))];
 }
