@@ -69,16 +69,31 @@ impl Conditions {
     /// The same with the values in their places, for people to copy. Never run: values that the
     /// program asks with are always bound.
     pub(super) fn inlined(&self) -> String {
-        let mut sql = self.sql();
-        for (name, text) in &self.texts {
-            let text = format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-            sql = sql.replace(&format!("{{{name}:String}}"), &text);
-            sql = sql.replace(&format!("{{{name}:UUID}}"), &text);
+        let sql = self.sql();
+        let (mut whole, mut rest) = (String::with_capacity(sql.len()), sql.as_str());
+        // In one pass: a value may look like a parameter itself.
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((parameter, behind)) = after.split_once('}') else { break };
+            whole.push_str(before);
+            let name = parameter.split(':').next().unwrap_or_default();
+            whole.push_str(&self.literal(name));
+            rest = behind;
         }
-        for (name, time) in &self.times {
-            sql = sql.replace(&format!("{{{name}:Int64}}"), &time.to_string());
+        whole.push_str(rest);
+        whole
+    }
+
+    /// A parameter's value as SQL.
+    fn literal(&self, name: &str) -> String {
+        let text = self.texts.iter().find(|(known, _)| *known == name);
+        let time = self.times.iter().find(|(known, _)| *known == name);
+        match (text, time) {
+            (Some((_, text)), _) => {
+                format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+            }
+            (None, Some((_, time))) => time.to_string(),
+            (None, None) => "NULL".to_owned(),
         }
-        sql
     }
 
     pub(super) fn bind(self, mut query: Query) -> Query {
@@ -183,5 +198,19 @@ mod tests {
             "{}",
             conditions.inlined()
         );
+    }
+
+    #[test]
+    fn a_value_that_looks_like_a_parameter_stays_a_value() {
+        let filter = DecisionFilter {
+            since: Some(DateTime::UNIX_EPOCH),
+            agent: Some("' OR 1 = 1 --".into()),
+            text: Some("{agent:String}".into()),
+            ..DecisionFilter::default()
+        };
+        let sql = conditions_of_decisions(&filter).inlined();
+        assert!(sql.contains("positionCaseInsensitiveUTF8(t, '{agent:String}')"), "{sql}");
+        assert!(sql.contains("fromUnixTimestamp64Micro(0, 'UTC')"), "{sql}");
+        assert!(sql.contains(r"agent = '\' OR 1 = 1 --'"), "{sql}");
     }
 }
