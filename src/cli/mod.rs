@@ -103,7 +103,7 @@ Examples:
   sluicegate alerter --set alerter.cloudevents=http://127.0.0.1:9000/events
   sluicegate alerter --nats-url nats://nats:4222 --set telemetry.listen=127.0.0.1:9091")]
     Alerter,
-    /// Run the console: HTTP with health, metrics, OPA's and AuthZEN's ways to ask
+    /// Run the console: the web console and its API, OPA's and AuthZEN's ways to ask, health, metrics
     #[command(after_help = "\
 Examples:
   sluicegate console

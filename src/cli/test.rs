@@ -19,8 +19,6 @@ use crate::engine::{CompileLimits, EvaluationLimits};
 use crate::suites::run::{self, Tester, on_deep_stack};
 use crate::suites::{Coverage, Filter, Mutation, Plan, PolicyMutation, Reading, Report, junit};
 
-/// Where suites are by default.
-const SUITES: &str = "tests/policy_tests";
 /// Time of one evaluation. The clock bounds what a worker does; here instructions and memory do,
 /// so that a busy machine fails no test.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,8 +45,8 @@ A suite in YAML names its policy, found beside it or in the policies' folder:
 Exit code 0 means that all passed, 1 that a test failed or the coverage is too low, 3 that a suite
 can't be run; see `sluicegate --help` for the others.")]
 pub(crate) struct Test {
-    /// Suites: .yaml files, .rego files with test_ rules, or folders that hold either [default:
-    /// tests/policy_tests if it is there, else the policies' folder]
+    /// Suites: .yaml files, .rego files with test_ rules, or folders that hold either [default: key
+    /// policies.suites if that folder is there, else the policies' folder]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Folder of the policies that suites name [default: key policies.folder]
@@ -100,11 +98,12 @@ pub(crate) async fn run(command: Test, config: &Config, json: bool) -> anyhow::R
 }
 
 /// Where suites are looked for.
-fn paths(command: &Test, policies: &Path) -> Vec<PathBuf> {
+fn paths(command: &Test, config: &Config, policies: &Path) -> Vec<PathBuf> {
+    let suites = &config.policies.suites;
     if !command.paths.is_empty() {
         command.paths.clone()
-    } else if Path::new(SUITES).is_dir() {
-        vec![SUITES.into()]
+    } else if suites.is_dir() {
+        vec![suites.clone()]
     } else {
         vec![policies.to_owned()]
     }
@@ -113,7 +112,7 @@ fn paths(command: &Test, policies: &Path) -> Vec<PathBuf> {
 /// Reads what is to be run.
 fn plan(command: &Test, config: &Config) -> anyhow::Result<Plan> {
     let policies = command.policies.clone().unwrap_or_else(|| config.policies.folder.clone());
-    let paths = paths(command, &policies);
+    let paths = paths(command, config, &policies);
     let filter = command.filter.as_deref().map(Filter::new).transpose();
     let filter = filter.map_err(|problem| anyhow::anyhow!("--filter: {problem}"))?;
     Ok(Plan::make(&Reading {

@@ -80,9 +80,9 @@ fn welcome(config: &Config, stack: &Stack, start: Instant, demo: bool) {
     line("NATS", &config.nats.url, stack.nats_description());
     line("ClickHouse", &config.clickhouse.url, stack.clickhouse_description());
     line(
-        "HTTP",
+        "console",
         &format!("http://{}", config.http.listen),
-        "OPA's /v1/data, AuthZEN, /readyz, /metrics",
+        "for browsers; also /api, OPA's /v1/data, AuthZEN, /metrics",
     );
     line("data", &config.embedded.data.display().to_string(), "survive a restart");
     for target in alerter::target_names(&config.alerter) {

@@ -111,6 +111,7 @@ const KEYS: &[Key] = &[
     key("policies.max_bytes", Size),
     key("policies.max_policies", Count),
     key("policies.folder", Path),
+    key("policies.suites", Path),
     key("policies.seed", Flag),
     key("policies.change_attempts", Count),
     key("policies.reconcile", Span),

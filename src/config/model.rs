@@ -394,6 +394,8 @@ pub struct Policies {
     pub max_policies: usize,
     /// Folder of `*.rego` files and of `policies.toml`, which says which of them are active: with it an empty bucket is filled once.
     pub folder: PathBuf,
+    /// Folder of the policies' suites: those that `sluicegate test` runs, and the console for one policy.
+    pub suites: PathBuf,
     /// Whether an empty bucket is filled from the folder.
     pub seed: bool,
     /// How often a change is tried again on top of others' changes before it is given up.
@@ -416,6 +418,7 @@ impl Default for Policies {
             max_bytes: ByteSize::mib(512),
             max_policies: 10_000,
             folder: "policies".into(),
+            suites: "tests/policy_tests".into(),
             seed: true,
             change_attempts: 100,
             reconcile: Duration::from_secs(5),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::case::{Expected, ExpectedError};
 use crate::domain::Verdict;
 
 /// What a policy said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Said {
     /// Allow or deny; `allow` where it failed.
     pub decision: Verdict,
@@ -23,7 +24,7 @@ pub struct Said {
 }
 
 /// One expectation that was not met.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Which: `decision`, `deny_reasons`, `warnings` or `error`.
     pub field: &'static str,

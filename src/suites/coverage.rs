@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Lines of all policies that were tested.
@@ -18,7 +19,7 @@ struct Lines {
 }
 
 /// The lines of one policy.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PolicyCoverage {
     /// The policy's file.
     pub file: PathBuf,

@@ -44,15 +44,15 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<Found>, SuiteError> {
         let kind = std::fs::metadata(path)
             .map_err(|e| SuiteError::of(path, format!("can't be read: {e}")))?;
         if kind.is_dir() {
-            let before = found.len();
-            below(path, &mut found)?;
-            if found.len() == before {
+            let here = in_folder(path)?;
+            if here.is_empty() {
                 return Err(SuiteError::of(
                     path,
                     "the folder holds no tests: they are files whose names end in _tests.yaml, and \
                      .rego files with rules whose names begin with test_",
                 ));
             }
+            found.extend(here);
         } else if kind.is_file() {
             found.push(Found { file: path.clone(), source: source_of(path)? });
         } else {
@@ -81,7 +81,12 @@ fn source_of(path: &Path) -> Result<Source, SuiteError> {
     }
 }
 
-fn below(folder: &Path, found: &mut Vec<Found>) -> Result<(), SuiteError> {
+/// All suites below a folder, in the order of their names.
+///
+/// # Errors
+/// What can't be read, and more files than are looked at.
+pub fn in_folder(folder: &Path) -> Result<Vec<Found>, SuiteError> {
+    let mut found = Vec::new();
     let hidden = |name: &std::ffi::OsStr| name.to_str().is_none_or(|name| name.starts_with('.'));
     let files = WalkDir::new(folder)
         .max_depth(MAX_DEPTH)
@@ -110,7 +115,7 @@ fn below(folder: &Path, found: &mut Vec<Found>) -> Result<(), SuiteError> {
             return Err(SuiteError::of(folder, problem));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Whether a Rego text has a rule whose name begins with `test_`.

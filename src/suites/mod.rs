@@ -5,6 +5,7 @@
 //! or in both; see [`format`](mod@format) for the members. The same cases run on the engine ([`run`]), on
 //! mutants of the policy ([`mutation`]), and, by the command line, on a live worker.
 
+pub mod about;
 pub mod case;
 pub mod compare;
 pub mod coverage;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod run;
 mod table;
 
+pub use about::About;
 pub use case::{Case, Expected, ExpectedError};
 pub use compare::{Difference, Said, differences};
 pub use coverage::{Coverage, PolicyCoverage};

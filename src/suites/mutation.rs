@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::compare::differences;
@@ -20,7 +21,7 @@ use crate::engine::{CompileLimits, Compiled, EvaluationLimits, Mutant, compile, 
 const MORE_BYTES: usize = 1_024;
 
 /// What the tests of one policy notice.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PolicyMutation {
     /// The policy's file.
     pub file: PathBuf,
@@ -35,7 +36,7 @@ pub struct PolicyMutation {
 }
 
 /// A change that no test noticed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Survivor {
     /// Line of the change, from 1.
     pub line: usize,

@@ -64,6 +64,20 @@ impl PolicyUnderTest {
         evaluation: &EvaluationLimits,
     ) -> Result<Self, Vec<SuiteError>> {
         let rego = discover::read(file).map_err(|error| vec![error])?;
+        Self::of(file, rego, limits, evaluation)
+            .map_err(|findings| findings.into_iter().map(|f| refusal(file, f)).collect())
+    }
+
+    /// The same of a text that is at hand.
+    ///
+    /// # Errors
+    /// Why it is refused, and where.
+    pub fn of(
+        file: &Path,
+        rego: String,
+        limits: &CompileLimits,
+        evaluation: &EvaluationLimits,
+    ) -> Result<Self, Vec<Finding>> {
         let shown = file.file_name().unwrap_or_default().to_string_lossy();
         let mut hints = Vec::new();
         let compiled = match admit(&shown, &rego, limits, evaluation) {
@@ -72,16 +86,16 @@ impl PolicyUnderTest {
                 admitted.compiled
             }
             Err(findings) => {
-                let refusals = findings.into_iter().filter(|finding| {
-                    finding.severity == FindingSeverity::Error && finding.code != FAILED_TEST
-                });
-                let refusals: Vec<SuiteError> =
-                    refusals.map(|finding| refusal(file, finding)).collect();
+                let refusals: Vec<Finding> = findings
+                    .into_iter()
+                    .filter(|finding| {
+                        finding.severity == FindingSeverity::Error && finding.code != FAILED_TEST
+                    })
+                    .collect();
                 if !refusals.is_empty() {
                     return Err(refusals);
                 }
-                compile(&shown, &rego, limits)
-                    .map_err(|error| vec![SuiteError::of(file, error.to_string())])?
+                compile(&shown, &rego, limits).map_err(|error| vec![Finding::from(&error)])?
             }
         };
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -65,6 +65,15 @@ impl RegoJob {
         Ok(Self { file: file.to_owned(), package, modules, names })
     }
 
+    /// A file whose text is at hand, with the modules that it needs.
+    #[must_use]
+    pub fn of((file, rego): (PathBuf, String), others: Vec<(PathBuf, String)>) -> Self {
+        let package = package_of(&rego).unwrap_or_default().to_owned();
+        let names = names_of(&rego).map(ToOwned::to_owned).collect();
+        let modules = std::iter::once((file.clone(), rego)).chain(others).collect();
+        Self { file, package, modules, names }
+    }
+
     /// Runs its tests, on other modules than those that were read where these are given.
     ///
     /// # Errors
@@ -142,6 +151,14 @@ fn modules_in(folder: &Path, except: &Path) -> Result<Vec<(PathBuf, String)>, Su
         .collect();
     files.sort();
     files.into_iter().map(|file| discover::read(&file).map(|rego| (file, rego))).collect()
+}
+
+/// Whether a file with `test_` rules is about the policy of a package. The policy's own file is not:
+/// its text is another one than that at hand.
+pub(super) fn is_about(file: &Path, rego: &str, package: &str) -> bool {
+    let own = package_of(rego) == Some(package);
+    let beside = file.to_string_lossy().ends_with("_test.rego");
+    if own { beside } else { names_path(rego, &format!("data.{package}")) }
 }
 
 /// Whether a module shares the package of the tests, or is named by a module that is needed.

@@ -1,8 +1,9 @@
 //! What a run found, for people and programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::compare::{Difference, Said};
@@ -12,7 +13,7 @@ use super::mutation::PolicyMutation;
 use crate::domain::trace::{FiredRule, InputRead};
 
 /// A whole run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Report {
     /// Cases that met every expectation.
     pub passed: usize,
@@ -22,6 +23,7 @@ pub struct Report {
     pub skipped: usize,
     /// Time of the run.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
+    #[schemars(with = "f64")]
     pub duration: Duration,
     /// Suites that were run.
     pub suites: Vec<SuiteReport>,
@@ -33,14 +35,16 @@ pub struct Report {
     pub mutation: Option<Vec<PolicyMutation>>,
     /// What the authors of the policies should look at; it fails nothing.
     #[serde(serialize_with = "problems", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Problem<'static>>")]
     pub hints: Vec<SuiteError>,
     /// What is wrong with suites that were not run.
     #[serde(serialize_with = "problems")]
+    #[schemars(with = "Vec<Problem<'static>>")]
     pub invalid: Vec<SuiteError>,
 }
 
 /// One suite.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SuiteReport {
     /// Its file.
     pub file: PathBuf,
@@ -53,11 +57,12 @@ pub struct SuiteReport {
     pub cases: Vec<CaseReport>,
     /// Time of its run.
     #[serde(rename = "duration_ms", serialize_with = "milliseconds")]
+    #[schemars(with = "f64")]
     pub duration: Duration,
 }
 
 /// How a case ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every expectation was met.
@@ -69,7 +74,7 @@ pub enum Outcome {
 }
 
 /// One case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CaseReport {
     /// Its name.
     pub name: String,
@@ -123,16 +128,23 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e3)
 }
 
+/// A suite that can't be run, or a hint.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SuiteProblem")]
+struct Problem<'a> {
+    /// The file; empty where it is about none.
+    file: &'a Path,
+    /// Line in it, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// Column of the line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    /// What is wrong and what to do.
+    message: &'a str,
+}
+
 fn problems<S: Serializer>(errors: &[SuiteError], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        file: &'a std::path::Path,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        line: Option<usize>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        column: Option<usize>,
-        message: &'a str,
-    }
     serializer.collect_seq(errors.iter().map(|error| Problem {
         file: &error.file,
         line: error.line,

@@ -38,13 +38,25 @@ pub fn on_deep_stack<T: Send>(
 pub struct Tester {
     limits: EvaluationLimits,
     evaluator: Evaluator,
+    until: Option<Instant>,
 }
 
 impl Tester {
     /// A tester within these limits for one evaluation.
     #[must_use]
     pub fn new(limits: EvaluationLimits) -> Self {
-        Self { limits, evaluator: Evaluator::new(limits) }
+        Self { limits, evaluator: Evaluator::new(limits), until: None }
+    }
+
+    /// Cases that would begin after this moment are skipped.
+    #[must_use]
+    pub const fn until(mut self, until: Instant) -> Self {
+        self.until = Some(until);
+        self
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// What a program says of a case. `rego` is the text that it was made of.
@@ -121,6 +133,10 @@ pub fn suite(job: &Job, tester: &mut Tester, mut coverage: Option<&mut Coverage>
     let PolicyUnderTest { name, compiled, rego, file, .. } = &job.policy;
     let mut cases = Vec::with_capacity(job.cases.len());
     for case in &job.cases {
+        if tester.is_late() {
+            cases.push(left_out(case));
+            continue;
+        }
         let begin = Instant::now();
         let said = tester.ask(name, compiled, rego, case);
         let mut report = judged(case, said, begin.elapsed());
@@ -143,6 +159,17 @@ pub fn suite(job: &Job, tester: &mut Tester, mut coverage: Option<&mut Coverage>
         policy_file: Some(file.clone()),
         cases,
         duration: begin.elapsed(),
+    }
+}
+
+/// The report of a case for which there was no time.
+fn left_out(case: &Prepared) -> CaseReport {
+    CaseReport {
+        outcome: Outcome::Skipped,
+        differences: Vec::new(),
+        message: Some("the time for all cases together was over before this one".to_owned()),
+        got: None,
+        ..judged(case, Said::default(), Duration::ZERO)
     }
 }
 

@@ -173,7 +173,7 @@ fn layers_import_only_what_is_below_them() {
         ("demo", &["client"]),
         ("embedded", &["config", "runtime"]),
         ("suites", &["domain", "contract", "engine"]),
-        ("roles", &["domain", "contract", "config", "runtime", "engine", "bus", "store"]),
+        ("roles", &["domain", "contract", "config", "runtime", "engine", "bus", "store", "suites"]),
         (
             "chaos",
             &["domain", "contract", "config", "runtime", "bus", "store", "roles", "embedded"],

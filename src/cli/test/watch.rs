@@ -91,7 +91,7 @@ fn watch(
     watched: &mut BTreeSet<PathBuf>,
 ) -> anyhow::Result<()> {
     let policies = command.policies.as_ref().unwrap_or(&config.policies.folder);
-    let named = super::paths(command, policies);
+    let named = super::paths(command, config, policies);
     let folders = named.iter().map(|path| (path.as_path(), RecursiveMode::Recursive));
     let parents = files.iter().chain(&named).filter_map(|file| file.parent()).map(|parent| {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };

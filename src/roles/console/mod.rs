@@ -1,5 +1,6 @@
-//! The console: HTTP. Health, metrics, and doors for clients of other APIs: OPA's and AuthZEN's. It
-//! decides nothing: checks go to the workers over NATS, whatever door they came through.
+//! The console: HTTP. The web console's pages and their API, doors for clients of other APIs (OPA's and
+//! AuthZEN's), health, metrics. It decides nothing: checks go to the workers over NATS, whatever door
+//! they came through.
 
 mod api;
 mod ask;

@@ -143,7 +143,11 @@ async fn metrics(Extracted(shown): Extracted<Shown>) -> impl IntoResponse {
     (kind, shown.metrics.render())
 }
 
-async fn missing(uri: Uri) -> Response {
+async fn missing(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method == Method::GET && assets::wants_page(&headers) {
+        // The page says what there is.
+        return (StatusCode::NOT_FOUND, assets::page_or_how()).into_response();
+    }
     let message = format!("nothing is at {}; / lists what there is", uri.path());
     Api::of(uri.path()).error(StatusCode::NOT_FOUND, message)
 }

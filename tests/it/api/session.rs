@@ -107,5 +107,10 @@ async fn pages_come_with_their_protection_and_without_a_token() {
         Said::of(house.request(Method::GET, "/").header("accept", "application/json")).await;
     assert_eq!(index.json(200)["api"], "/api/openapi.json");
     assert_eq!(house.get("/assets/none.js").await.status, 404);
+    let open = House::open(&fleet.config).await;
+    let wrong = Said::of(open.request(Method::GET, "/polices").header("accept", "text/html")).await;
+    assert_eq!(wrong.status, 404);
+    assert!(wrong.header("content-type").starts_with("text/html"), "people get a page");
+    assert!(open.get("/polices").await.text.contains("lists what there is"), "programs get JSON");
     assert_eq!(house.get("/assets/..%2F..%2FCargo.toml").await.status, 404);
 }

@@ -1,6 +1,6 @@
 //! Trying policies over the REST API.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Stack;
 use crate::doors::support::House;
@@ -72,15 +72,93 @@ async fn a_policy_is_tried_and_tested_in_place() {
         assert_eq!(problem.json(status)["status"], status, "{body}");
     }
     assert_eq!(audit.len().await, 0, "nothing of it is recorded");
+}
 
-    let report = house.post("/api/policies/default/suite", json!({"rego": TESTED})).await.json(200);
-    assert_eq!((&report["passed"], &report["failed"]), (&json!(2), &json!(0)), "{report}");
+/// Cases about the policy `tested`, whose text is in none of the folders.
+const CASES: &str = r"policy: tested
+tests:
+  - name: act
+    action: act
+    resource: x
+    expected: {decision: deny, deny_reasons: [no_acts]}
+  - name: others
+    action: look
+    resource: x
+    expected: {decision: allow}
+";
+
+#[tokio::test]
+async fn suites_are_run_in_place() {
+    let mut fleet = Fleet::with_policies(&[("tested", "allow := true")]);
+    let suites = fleet.folder().join("suites");
+    std::fs::create_dir(&suites).unwrap();
+    fleet.config.policies.suites = suites.clone();
+    let (_worker, _agent, audit) = fleet.start().await;
+    let house = House::open(&fleet.config).await;
+    let run = async |body| house.post("/api/policies/tested/suite", body).await.json(200);
+    let counts = |report: &Value| {
+        ["passed", "failed", "skipped"].map(|which| report[which].as_u64().unwrap())
+    };
+    let none = run(json!({})).await;
+    assert_eq!((counts(&none), &none["suites"]), ([0, 0, 0], &json!([])), "{none}");
+    assert_eq!(none["looked"][0], suites.display().to_string());
+
+    // Its own test_ rules.
+    let report = run(json!({"rego": TESTED})).await;
+    assert_eq!(counts(&report), [2, 0, 0], "{report}");
     let wrong = TESTED.replace("not allow with", "allow with");
-    let report = house.post("/api/policies/default/suite", json!({"rego": wrong})).await.json(200);
-    assert_eq!((&report["passed"], &report["failed"]), (&json!(1), &json!(1)), "{report}");
-    let none =
-        house.post("/api/policies/default/suite", json!({"rego": "package"})).await.json(200);
-    assert!(!none["findings"].as_array().unwrap().is_empty(), "{none}");
+    let report = run(json!({"rego": wrong})).await;
+    assert_eq!(counts(&report), [1, 1, 0], "{report}");
+
+    // Cases and test_ rules of the folder; what is about others is left alone, well-formed or not.
+    let below = suites.join("deeper");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("tested_tests.yaml"), CASES).unwrap();
+    std::fs::write(suites.join("others_tests.yaml"), CASES.replace("tested", "others")).unwrap();
+    std::fs::write(suites.join("broken_tests.yaml"), "policy: [").unwrap();
+    let rules = "package team.tested_test\n\nimport rego.v1\n\ntest_it if not data.team.tested.allow \
+                 with input as {\"action\": \"act\"}\n";
+    std::fs::write(suites.join("tested_test.rego"), rules).unwrap();
+    let of_others = rules.replace("team.tested", "team.others");
+    std::fs::write(suites.join("others_test.rego"), of_others).unwrap();
+    let report = run(json!({"rego": TESTED})).await;
+    assert_eq!((counts(&report), &report["invalid"]), ([5, 0, 0], &json!([])), "{report}");
+    // The stored text denies nothing.
+    let report = run(json!({})).await;
+    assert_eq!(counts(&report), [1, 1, 0], "{report}");
+    let case = &report["suites"][0]["cases"][0];
+    assert_eq!(
+        (&case["name"], &case["outcome"], &case["line"]),
+        (&json!("act"), &json!("failed"), &json!(3))
+    );
+    assert_eq!(
+        case["differences"][0],
+        json!({"field": "decision", "expected": "deny", "got": "allow"})
+    );
+
+    // One that comes with the request, alone, whatever it calls the policy.
+    let report = run(json!({"rego": TESTED, "suite": CASES.replace("tested", "any")})).await;
+    assert_eq!(counts(&report), [2, 0, 0], "{report}");
+    let report = run(json!({"suite": "policy: tested\ntests:\n  - nam: x\n"})).await;
+    assert_eq!(
+        (counts(&report), &report["invalid"][0]["line"]),
+        ([0, 0, 0], &json!(3)),
+        "{report}"
+    );
+    // One that is about it and can't be read is said.
+    std::fs::write(suites.join("tested_tests.yaml"), "policy: tested\ntests: 1\n").unwrap();
+    let report = run(json!({"rego": TESTED})).await;
+    assert_eq!(
+        (counts(&report), &report["invalid"][0]["line"]),
+        ([5, 0, 0], &json!(2)),
+        "{report}"
+    );
+    let broken = run(json!({"rego": "package"})).await;
+    assert!(!broken["findings"].as_array().unwrap().is_empty(), "{broken}");
+    let large = format!("{TESTED}#{}", "x".repeat(300 << 10));
+    let refused = house.post("/api/policies/tested/suite", json!({"rego": large})).await.json(400);
+    assert!(refused["detail"].as_str().unwrap().contains("limits.policy_bytes"), "{refused}");
+    assert_eq!(audit.len().await, 0, "nothing of it is recorded");
 }
 
 #[tokio::test]

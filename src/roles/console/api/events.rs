@@ -71,6 +71,14 @@ pub(super) struct Watched {
     project_id: Option<String>,
     /// A policy that took part, or whose violation it is.
     policy: Option<String>,
+    /// One of the reasons for denying.
+    reason: Option<String>,
+    /// Only those where a policy could not be evaluated.
+    error: bool,
+    /// Only those that drafts would have denied.
+    shadow: bool,
+    /// A part of the resource, the reason, the action or the agent, whatever its case.
+    text: Option<String>,
 }
 
 async fn tail(
@@ -84,6 +92,8 @@ async fn tail(
     watched.run_id = text("run_id", watched.run_id)?;
     watched.project_id = text("project_id", watched.project_id)?;
     watched.policy = text("policy", watched.policy)?;
+    watched.reason = text("reason", watched.reason)?;
+    watched.text = text("text", watched.text)?.map(|text| text.to_lowercase());
     let Some(place) = doors.tail_place() else {
         return Err(Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -195,6 +205,9 @@ impl Watched {
                     policies.iter().any(|said| said.get("name").is_some_and(|name| name == policy))
                 })
         };
+        let list = |key: &str| event.get(key).and_then(Value::as_array).into_iter().flatten();
+        // Those of a violation are called so.
+        let reasons = || list("deny_reasons").chain(list("reasons")).filter_map(Value::as_str);
         self.decision.is_none_or(|verdict| verdict.as_str() == text("decision"))
             && is(&self.action, "action")
             && is(&self.agent, "agent")
@@ -203,6 +216,14 @@ impl Watched {
             && is(&self.run_id, "run_id")
             && is(&self.project_id, "project_id")
             && self.policy.as_deref().is_none_or(took_part)
+            && self.reason.as_deref().is_none_or(|reason| reasons().any(|given| given == reason))
+            && (!self.error || event.get("error").is_some_and(|error| error == true))
+            && (!self.shadow || list("would_deny").next().is_some())
+            && self.text.as_deref().is_none_or(|part| {
+                ["resource", "decision_reason", "action", "agent"]
+                    .iter()
+                    .any(|place| text(place).to_lowercase().contains(part))
+            })
     }
 }
 
@@ -233,18 +254,25 @@ mod tests {
     #[test]
     fn only_what_is_watched() {
         let event = json!({"decision": "deny", "action": "a", "agent": "planner",
-            "policies": [{"name": "cost"}], "policy_name": ""});
+            "resource": "path=Notes/a.md", "decision_reason": "too_dear", "deny_reasons": ["too_dear"], "error": false,
+            "would_deny": [], "policies": [{"name": "cost"}], "policy_name": ""});
         let wants = |filter: Value| {
             let watched: Watched = serde_json::from_value(filter).unwrap();
             watched.wants(event.as_object().unwrap())
         };
         assert!(wants(json!({})));
         assert!(wants(json!({"decision": "deny", "agent": "planner", "policy": "cost"})));
+        assert!(wants(json!({"reason": "too_dear", "text": "notes/a.md"})));
+        assert!(wants(json!({"text": "dear"})) && wants(json!({"text": "plan"})));
         for other in [
             json!({"decision": "allow"}),
             json!({"action": "b"}),
             json!({"policy": "privacy"}),
             json!({"session_id": "s"}),
+            json!({"reason": "dear"}),
+            json!({"error": true}),
+            json!({"shadow": true}),
+            json!({"text": "b.md"}),
         ] {
             assert!(!wants(other.clone()), "{other}");
         }

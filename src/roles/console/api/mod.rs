@@ -9,6 +9,7 @@ mod policies;
 mod query;
 mod session;
 mod stats;
+mod suite;
 mod trial;
 mod versions;
 mod violations;
@@ -22,6 +23,7 @@ use super::doors::Doors;
 pub(super) fn routes() -> Router<Doors> {
     policies::routes()
         .merge(versions::routes())
+        .merge(suite::routes())
         .merge(trial::routes())
         .merge(impact::routes())
         .merge(audit::routes())

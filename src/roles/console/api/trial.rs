@@ -1,4 +1,4 @@
-//! `/api/policies/validate`, `…/test`, `…/suite`: trying policies. Nothing is enforced or recorded.
+//! `/api/policies/validate`, `…/test`: trying policies. Nothing is enforced or recorded.
 
 use axum::extract::{Path, State};
 use axum::routing::post;
@@ -16,7 +16,6 @@ use crate::contract::admin::{
 use crate::contract::evaluate::{Choice, ChosenVersion};
 use crate::contract::{EvaluateReply, EvaluateRequest};
 use crate::domain::{Finding, Status};
-use crate::engine::{RegoTest, rego_tests};
 use crate::roles::console::ask::Unmanaged;
 use crate::roles::console::doors::Doors;
 use crate::roles::console::problem::Problem;
@@ -25,7 +24,6 @@ pub(super) fn routes() -> Router<Doors> {
     Router::new()
         .route("/api/policies/validate", post(validate))
         .route("/api/policies/{policy}/test", post(test))
-        .route("/api/policies/{policy}/suite", post(suite))
 }
 
 /// Rego to look at.
@@ -127,53 +125,4 @@ async fn test(
         request.policies = vec![Choice::Version(chosen)];
     }
     Ok(Json(doors.asker().evaluate(&request).await?))
-}
-
-/// Which tests to run.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Suite {
-    /// The Rego with its `test_` rules; the stored one where left out.
-    rego: Option<String>,
-}
-
-/// How they went.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct SuiteReport {
-    /// Tests that passed.
-    passed: usize,
-    /// Tests that failed.
-    failed: usize,
-    /// Tests that were left out.
-    skipped: usize,
-    /// Each of them.
-    #[schemars(with = "Vec<Map<String, Value>>")]
-    tests: Vec<RegoTest>,
-    /// Why none could be run.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    findings: Vec<Finding>,
-}
-
-async fn suite(
-    State(doors): State<Doors>,
-    Path(policy): Path<String>,
-    Body(Suite { rego }): Body<Suite>,
-) -> Result<Json<SuiteReport>, Problem> {
-    let request = GetRequest { policy, version: None };
-    let view: PolicyView = doors.asker().manage(Verb::Get, &request).await?;
-    let module = (format!("{}.rego", view.record.name), rego.unwrap_or(view.content));
-    let limits = doors.limits();
-    if module.1.len() > limits.compile.bytes {
-        return Err(Problem::invalid("rego: too large (setting limits.policy_bytes)"));
-    }
-    // Tests are run here, not on a worker: they decide nothing.
-    let ran = doors.working(move || rego_tests(&[module], &limits.evaluate)).await?;
-    let (tests, findings) = match ran {
-        Ok(tests) => (tests, Vec::new()),
-        Err(findings) => (Vec::new(), findings),
-    };
-    let skipped = tests.iter().filter(|test| test.skipped).count();
-    let passed = tests.iter().filter(|test| test.passed && !test.skipped).count();
-    let failed = tests.len() - skipped - passed;
-    Ok(Json(SuiteReport { passed, failed, skipped, tests, findings }))
 }
