@@ -12,11 +12,10 @@ import type {
   PolicyList,
   PolicyMode,
   ScopeKind,
-  SuiteReply,
   Validation,
 } from './types';
 
-const path = (policy: string, rest = '') =>
+export const policyPath = (policy: string, rest = '') =>
   apiPath(`/policies/${encodeURIComponent(policy)}${rest}`);
 
 /** All policies; the server pages, the console shows them on one page. */
@@ -45,7 +44,7 @@ export function usePolicies(refresh: number | false = 30_000) {
 export function usePolicy(id: string) {
   return useQuery({
     queryKey: ['policy', id],
-    queryFn: ({ signal }) => request<PolicyDetail>(path(id), { signal }),
+    queryFn: ({ signal }) => request<PolicyDetail>(policyPath(id), { signal }),
   });
 }
 
@@ -53,7 +52,7 @@ export function useVersions(id: string) {
   return useQuery({
     queryKey: ['policy', id, 'versions'],
     queryFn: ({ signal }) =>
-      request<{ versions: Policy[]; missing: [number, number][] }>(path(id, '/versions'), {
+      request<{ versions: Policy[]; missing: [number, number][] }>(policyPath(id, '/versions'), {
         signal,
       }),
   });
@@ -65,7 +64,8 @@ export function useVersion(id: string, version: number | null) {
     enabled: version !== null,
     // A version never changes.
     staleTime: Infinity,
-    queryFn: ({ signal }) => request<PolicyDetail>(path(id, `/versions/${version}`), { signal }),
+    queryFn: ({ signal }) =>
+      request<PolicyDetail>(policyPath(id, `/versions/${version}`), { signal }),
   });
 }
 
@@ -84,7 +84,7 @@ export function useChangePolicy(id: string) {
   const refresh = useRefreshPolicies();
   return useMutation({
     mutationFn: ({ change, version }: { change: PolicyChange; version: number }) =>
-      request<ChangeReply>(path(id), { method: 'PATCH', body: change, ifMatch: version }),
+      request<ChangeReply>(policyPath(id), { method: 'PATCH', body: change, ifMatch: version }),
     onSettled: refresh,
   });
 }
@@ -105,7 +105,10 @@ export function useRollback() {
   const refresh = useRefreshPolicies();
   return useMutation({
     mutationFn: ({ id, version, comment }: { id: string; version: number; comment: string }) =>
-      request<ChangeReply>(path(id, '/rollback'), { method: 'POST', body: { version, comment } }),
+      request<ChangeReply>(policyPath(id, '/rollback'), {
+        method: 'POST',
+        body: { version, comment },
+      }),
     onSettled: refresh,
   });
 }
@@ -135,17 +138,29 @@ export interface TestRequest {
   explain: true;
 }
 
-export function useTest(id: string) {
-  return useMutation({
-    mutationFn: (body: TestRequest) =>
-      request<EvaluateReply>(path(id, '/test'), { method: 'POST', body }),
+/** What a policy says of a check now; asked when one begins to write cases. */
+export function useExample(
+  { id, version }: Pick<Policy, 'id' | 'version'>,
+  check: { action: string; resource: unknown; context: JsonObject },
+  enabled: boolean,
+) {
+  return useQuery({
+    queryKey: ['example', id, version],
+    enabled,
+    staleTime: Infinity,
+    queryFn: ({ signal }) =>
+      request<EvaluateReply>(policyPath(id, '/test'), {
+        method: 'POST',
+        body: { ...check, now: `${new Date().toISOString().slice(0, 19)}Z` },
+        signal,
+      }),
   });
 }
 
-export function useSuite(id: string) {
+export function useTest(id: string) {
   return useMutation({
-    mutationFn: (rego: string | undefined) =>
-      request<SuiteReply>(path(id, '/suite'), { method: 'POST', body: rego ? { rego } : {} }),
+    mutationFn: (body: TestRequest) =>
+      request<EvaluateReply>(policyPath(id, '/test'), { method: 'POST', body }),
   });
 }
 
@@ -166,6 +181,7 @@ export function useImpact(id: string, body: ImpactRequest | null) {
     staleTime: 60_000,
     retry: false,
     placeholderData: keepPreviousData,
-    queryFn: ({ signal }) => request<Impact>(path(id, '/impact'), { method: 'POST', body, signal }),
+    queryFn: ({ signal }) =>
+      request<Impact>(policyPath(id, '/impact'), { method: 'POST', body, signal }),
   });
 }

@@ -180,19 +180,6 @@ export interface EvaluateReply {
   duration_us: number;
 }
 
-export interface SuiteReply {
-  passed: number;
-  failed: number;
-  tests: {
-    name: string;
-    outcome: 'passed' | 'failed' | 'skipped' | 'error';
-    message?: string | null;
-    line?: number | null;
-    duration_us: number;
-  }[];
-  error?: string | null;
-}
-
 export interface Impact {
   since: string;
   until: string;

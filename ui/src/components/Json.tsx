@@ -1,7 +1,8 @@
-import { ActionIcon, Box, CopyButton, ScrollArea, Tooltip } from '@mantine/core';
+import { ActionIcon, Box, ScrollArea, Tooltip } from '@mantine/core';
 import { IconCheck, IconCopy } from '@tabler/icons-react';
-import { Fragment } from 'react';
+import { Fragment, useEffect, useState } from 'react';
 
+import { copyText } from '../lib/clipboard';
 import classes from './Json.module.css';
 
 const TOKEN =
@@ -58,21 +59,23 @@ function coloured(text: string) {
 }
 
 export function CopyIcon({ text, label }: { text: string; label: string }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return undefined;
+    const timer = window.setTimeout(() => setCopied(false), 1500);
+    return () => window.clearTimeout(timer);
+  }, [copied]);
   return (
-    <CopyButton value={text} timeout={1500}>
-      {({ copied, copy }) => (
-        <Tooltip label={copied ? 'Copied' : label}>
-          <ActionIcon
-            className={classes.copy}
-            variant="default"
-            size="sm"
-            onClick={copy}
-            aria-label={copied ? 'Copied' : label}
-          >
-            {copied ? <IconCheck size={14} /> : <IconCopy size={14} />}
-          </ActionIcon>
-        </Tooltip>
-      )}
-    </CopyButton>
+    <Tooltip label={copied ? 'Copied' : label}>
+      <ActionIcon
+        className={classes.copy}
+        variant="default"
+        size="sm"
+        onClick={() => void copyText(text).then(setCopied)}
+        aria-label={copied ? 'Copied' : label}
+      >
+        {copied ? <IconCheck size={14} /> : <IconCopy size={14} />}
+      </ActionIcon>
+    </Tooltip>
   );
 }

@@ -15,8 +15,8 @@ export function Panel({ title, help, aside, children, className }: Props) {
   return (
     <Card className={`sg-card ${className ?? ''}`} component="section" aria-label={title}>
       <Group justify="space-between" mb="md" gap="xs">
-        <Group gap={6} wrap="nowrap">
-          <Title order={2} fz="md">
+        <Group gap={6} wrap="nowrap" miw={0}>
+          <Title order={2} fz="md" style={{ overflowWrap: 'anywhere' }}>
             {title}
           </Title>
           {help ? (

@@ -1,9 +1,10 @@
-import { Anchor, Group, List, Stack, Table, Text } from '@mantine/core';
+import { Group, List, Stack, Text } from '@mantine/core';
 import { IconBulb } from '@tabler/icons-react';
 
-import type { EvaluatedPolicy, Json } from '../api/types';
+import type { EvaluatedPolicy } from '../api/types';
 import { words } from '../lib/format';
 import { Prose } from './Prose';
+import { Trace } from './Trace';
 import classes from './Why.module.css';
 
 interface Props {
@@ -58,86 +59,7 @@ export function Why({ result, onShow }: Props) {
           </List>
         </div>
       ) : null}
-      {result.rules?.length ? (
-        <Rows
-          title="Rules that held"
-          head={['Line', 'Rule', 'Value']}
-          rows={result.rules.map((rule) => [
-            <LineLink key="line" line={rule.line} onShow={onShow} />,
-            rule.rule,
-            shown(rule.value),
-          ])}
-        />
-      ) : null}
-      {result.reads?.length ? (
-        <Rows
-          title="What it read"
-          head={['Line', 'Place', 'Value']}
-          rows={result.reads.map((read) => [
-            <LineLink key="line" line={read.lines[0] ?? 0} onShow={onShow} />,
-            read.path,
-            read.value === undefined ? 'not given' : shown(read.value),
-          ])}
-        />
-      ) : null}
+      <Trace rules={result.rules} reads={result.reads} onShow={onShow} />
     </Stack>
   );
-}
-
-function LineLink({
-  line,
-  onShow,
-}: {
-  line: number;
-  onShow: ((line: number) => void) | undefined;
-}) {
-  if (!onShow || line < 1) return line > 0 ? line : '–';
-  return (
-    <Anchor
-      component="button"
-      type="button"
-      inherit
-      onClick={() => onShow(line)}
-      aria-label={`Show line ${line}`}
-    >
-      {line}
-    </Anchor>
-  );
-}
-
-function Rows({ title, head, rows }: { title: string; head: string[]; rows: React.ReactNode[][] }) {
-  return (
-    <div>
-      <Text size="sm" fw={600} mb={4}>
-        {title}
-      </Text>
-      <Table className={classes.table} fz="sm" layout="fixed" verticalSpacing={4}>
-        <Table.Thead>
-          <Table.Tr>
-            {head.map((name, column) => (
-              <Table.Th key={name} w={column === 0 ? 64 : undefined}>
-                {name}
-              </Table.Th>
-            ))}
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {rows.map((cells, row) => (
-            // Rules may hold twice on a line with the same value: only the place tells rows apart.
-            <Table.Tr key={row}>
-              {cells.map((cell, column) => (
-                <Table.Td key={head[column]} className="sg-mono">
-                  {cell}
-                </Table.Td>
-              ))}
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </div>
-  );
-}
-
-function shown(value: Json | undefined): string {
-  return value === undefined ? 'true' : JSON.stringify(value);
 }

@@ -1,5 +1,6 @@
 import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
 import { json } from '@codemirror/lang-json';
+import { yaml } from '@codemirror/lang-yaml';
 import { bracketMatching, indentUnit } from '@codemirror/language';
 import { lintGutter, setDiagnostics } from '@codemirror/lint';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
@@ -22,10 +23,12 @@ import { look } from './look';
 import { lineMarks, setMarks, type LineMark } from './marks';
 import { highlighting, rego } from './rego';
 
+const LANGUAGES = { rego, json, yaml };
+
 export interface CodeEditorProps {
   value: string;
   label: string;
-  language?: 'rego' | 'json';
+  language?: keyof typeof LANGUAGES;
   onChange?: (text: string) => void;
   readOnly?: boolean;
   findings?: Finding[];
@@ -66,7 +69,8 @@ export default function CodeEditor(props: CodeEditorProps) {
         extensions: [
           look,
           lineNumbers(),
-          first.current.language === 'rego' ? [lintGutter(), folding] : [],
+          first.current.language === 'json' ? [] : lintGutter(),
+          first.current.language === 'rego' ? folding : [],
           history(),
           drawSelection(),
           bracketMatching(),
@@ -74,11 +78,12 @@ export default function CodeEditor(props: CodeEditorProps) {
           highlightActiveLineGutter(),
           highlightSelectionMatches(),
           search({ top: true }),
-          indentUnit.of('\t'),
+          // YAML takes no tabs.
+          indentUnit.of(first.current.language === 'yaml' ? '  ' : '\t'),
           EditorState.tabSize.of(4),
           // Escape, then Tab, leaves the editor by keyboard.
           keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, indentWithTab]),
-          first.current.language === 'rego' ? rego() : json(),
+          LANGUAGES[first.current.language](),
           highlighting,
           lineMarks,
           locked.current.of(lock(first.current.readOnly)),

@@ -3,6 +3,7 @@ import { notifications } from '@mantine/notifications';
 import { IconAlertTriangle, IconCheck } from '@tabler/icons-react';
 
 import { ApiError } from '../api/client';
+import { copyText } from './clipboard';
 
 export function notifyDone(message: string): void {
   notifications.show({ message, color: 'teal', icon: <IconCheck size={18} />, withBorder: true });
@@ -25,6 +26,12 @@ export function notifyFailure(error: unknown, title: string): void {
     autoClose: 12_000,
     withBorder: true,
   });
+}
+
+/** Copies a text and says so, or says that it could not be. */
+export async function copyAndTell(text: string, done: string): Promise<void> {
+  if (await copyText(text)) notifyDone(done);
+  else notifyFailure('This browser gives pages no clipboard.', 'Nothing was copied');
 }
 
 /** Tells of a change and offers to take it back. */

@@ -1,5 +1,4 @@
 import { Button, Menu } from '@mantine/core';
-import { useClipboard } from '@mantine/hooks';
 import {
   IconBraces,
   IconDatabase,
@@ -10,7 +9,7 @@ import {
 
 import type { Query } from '../../api/client';
 import { exportPath } from '../../api/decisions';
-import { notifyDone } from '../../lib/notify';
+import { copyAndTell } from '../../lib/notify';
 
 const FORMATS = [
   { format: 'csv', label: 'CSV', icon: IconFileTypeCsv },
@@ -20,7 +19,6 @@ const FORMATS = [
 
 /** The list as it is filtered, as a file or as the SQL that finds it. */
 export function ExportMenu({ query, sql }: { query: Query; sql: string | null }) {
-  const clipboard = useClipboard();
   return (
     <Menu position="bottom-end" withArrow shadow="md">
       <Menu.Target>
@@ -45,10 +43,7 @@ export function ExportMenu({ query, sql }: { query: Query; sql: string | null })
         <Menu.Item
           leftSection={<IconDatabase size={17} />}
           disabled={!sql}
-          onClick={() => {
-            clipboard.copy(sql ?? '');
-            notifyDone('The SQL of this list is copied.');
-          }}
+          onClick={() => void copyAndTell(sql ?? '', 'The SQL of this list is copied.')}
         >
           Copy as SQL
         </Menu.Item>

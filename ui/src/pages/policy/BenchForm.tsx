@@ -18,6 +18,7 @@ import { JsonView } from '../../components/Json';
 import { Failure, Lines } from '../../components/states';
 import { Time } from '../../components/Time';
 import { CodeEditor } from '../../editor';
+import { exampleOf } from '../../lib/example';
 import { format } from '../../lib/time';
 
 interface Props {
@@ -27,22 +28,13 @@ interface Props {
   onRun: (request: Omit<TestRequest, 'explain'>) => void;
 }
 
-const EXAMPLE: JsonObject = {
-  agent: 'engineer-1',
-  session_id: 's-1',
-  estimated_cost_usd: 0.12,
-  budget: { remaining_usd: 0.05 },
-  task_priority: 'low',
-};
-
 export function BenchForm({ policy, recorded, busy, onRun }: Props) {
   const [source, setSource] = useState<'recent' | 'typed'>('recent');
   const [picked, setPicked] = useState<string | null>(recorded?.id ?? null);
-  const [typed, setTyped] = useState(() => ({
-    action: 'llm_call',
-    resource: 'gpt-4',
-    context: JSON.stringify(EXAMPLE, null, 2),
-  }));
+  const [typed, setTyped] = useState(() => {
+    const { action, resource, context: example } = exampleOf(policy);
+    return { action, resource, context: JSON.stringify(example, null, 2) };
+  });
   const decision = useDecision(source === 'recent' ? picked : null);
   const input = decision.data?.decision.input;
   const context = readObject(typed.context);

@@ -77,6 +77,7 @@ export function BenchTab({ policy, edited, decision }: Props) {
               <BenchResult
                 reply={test.data}
                 result={result}
+                parameters={policy.parameters}
                 onShow={(line) => setReveal({ line })}
               />
             ) : null}

@@ -1,4 +1,4 @@
-import { Button, Card, Group, Loader, Stack, Text, TextInput, UnstyledButton } from '@mantine/core';
+import { Button, Card, Group, Loader, Stack, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import {
   IconCircleCheck,
@@ -13,29 +13,29 @@ import { ApiError } from '../../api/client';
 import { useChangePolicy, useImpact, useValidation } from '../../api/policies';
 import { refusal, useSession } from '../../api/session';
 import type { Finding, PolicyDetail, PolicyStatus } from '../../api/types';
+import { FindingList } from '../../components/FindingList';
 import { Guard } from '../../components/Guard';
 import { ImpactPanel } from '../../components/ImpactPanel';
-import { Prose } from '../../components/Prose';
-import { ToneBadge } from '../../components/Tone';
 import { CodeEditor } from '../../editor';
 import { plural } from '../../lib/format';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
-import classes from './EditTab.module.css';
 import { titleOf } from '../../lib/policy';
 
 interface Props {
   policy: PolicyDetail;
   text: string;
   onText: (text: string | null) => void;
+  /** A line to show first. */
+  line: number | null;
 }
 
-export function EditTab({ policy, text, onText }: Props) {
+export function EditTab({ policy, text, onText, line }: Props) {
   const { data: session } = useSession();
   const readOnly = refusal(session, 'author') !== null;
   const [settled] = useDebouncedValue(text, 300);
   const validation = useValidation(policy.name, settled);
-  const [reveal, setReveal] = useState<{ line: number } | null>(null);
+  const [reveal, setReveal] = useState(line === null ? null : { line });
   // An answer counts for the text it was asked for; while one types it is only a hint.
   const current = settled === text && validation.isSuccess && !validation.isPlaceholderData;
   const findings = validation.data?.findings ?? [];
@@ -113,33 +113,7 @@ function Verdict({ busy, valid, findings, error, onShow }: VerdictProps) {
         </Text>
         {error instanceof ApiError ? <Text size="sm">{error.message}</Text> : null}
       </Group>
-      {findings.length > 0 ? (
-        <ul className={classes.findings}>
-          {findings.map((finding, index) => (
-            <li key={`${finding.code}${index}`}>
-              <UnstyledButton
-                className={classes.finding}
-                onClick={() => onShow(finding.line ?? 1)}
-                disabled={!finding.line}
-              >
-                <ToneBadge tone={finding.severity === 'error' ? 'deny' : 'shadow'}>
-                  {finding.line ? `line ${finding.line}` : finding.severity}
-                </ToneBadge>
-                <span>
-                  <Text span size="sm">
-                    <Prose text={finding.message} />
-                  </Text>
-                  {finding.help ? (
-                    <Text size="xs" c="dimmed">
-                      <Prose text={finding.help} />
-                    </Text>
-                  ) : null}
-                </span>
-              </UnstyledButton>
-            </li>
-          ))}
-        </ul>
-      ) : null}
+      <FindingList findings={findings} onShow={onShow} />
     </Card>
   );
 }

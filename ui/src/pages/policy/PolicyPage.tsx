@@ -56,9 +56,19 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
   const tab = TABS.find(({ value }) => value === search.get('tab'))?.value ?? 'overview';
   // What is being edited outlives a look at another tab; bench and suite try it before it is saved.
   const [draft, setDraft] = useState<string | null>(null);
+  const [cases, setCases] = useState<string | null>(null);
   const edited = draft !== null && draft !== policy.content ? draft : null;
   const wide = useMediaQuery('(min-width: 48em)', true, { getInitialValueInEffect: false });
   useWarnBeforeLeaving(edited !== null);
+  const show = (to: string, line?: number) =>
+    setSearch((before) => {
+      const next = new URLSearchParams(before);
+      next.set('tab', to);
+      if (to !== 'bench') next.delete('decision');
+      if (line) next.set('line', String(line));
+      else next.delete('line');
+      return next;
+    });
   return (
     <Page
       title={titleOf(policy)}
@@ -81,17 +91,7 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
       }
       actions={<PolicySwitch policy={policy} />}
     >
-      <Tabs
-        value={tab}
-        onChange={(value) =>
-          setSearch((before) => {
-            const next = new URLSearchParams(before);
-            next.set('tab', value ?? 'overview');
-            if (value !== 'bench') next.delete('decision');
-            return next;
-          })
-        }
-      >
+      <Tabs value={tab} onChange={(value) => show(value ?? 'overview')}>
         <Tabs.List mb="lg" className={classes.tabs ?? ''}>
           {TABS.map(({ value, label, icon: Icon }) => (
             <Tabs.Tab
@@ -109,13 +109,24 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
           <AboutTab policy={policy} />
         </Tabs.Panel>
         <Tabs.Panel value="editor">
-          <EditTab policy={policy} text={draft ?? policy.content} onText={setDraft} />
+          <EditTab
+            policy={policy}
+            text={draft ?? policy.content}
+            onText={setDraft}
+            line={Number(search.get('line')) || null}
+          />
         </Tabs.Panel>
         <Tabs.Panel value="bench">
           <BenchTab policy={policy} edited={edited} decision={search.get('decision')} />
         </Tabs.Panel>
         <Tabs.Panel value="suite">
-          <SuiteTab policy={policy} edited={edited} />
+          <SuiteTab
+            policy={policy}
+            edited={edited}
+            typed={cases}
+            onTyped={setCases}
+            onShow={(line) => show('editor', line)}
+          />
         </Tabs.Panel>
         <Tabs.Panel value="versions">
           <VersionsTab policy={policy} />

@@ -1,104 +1,148 @@
-import { Alert, Button, Group, Stack, Table, Text } from '@mantine/core';
-import { IconPlayerPlay, IconTestPipe } from '@tabler/icons-react';
+import { Anchor, Button, Code, Group, SegmentedControl, Stack } from '@mantine/core';
+import { IconLock, IconPlayerPlay, IconTestPipe } from '@tabler/icons-react';
+import { useState, type ReactNode } from 'react';
+import { Link } from 'react-router';
 
-import { useSuite } from '../../api/policies';
-import type { PolicyDetail, SuiteReply } from '../../api/types';
+import { refusal, useSession } from '../../api/session';
+import { useSuites, type SuitesReport } from '../../api/suites';
+import type { PolicyDetail } from '../../api/types';
 import { Panel } from '../../components/Panel';
 import { Empty, Failure, Lines, Loading } from '../../components/states';
-import { ToneBadge, type Tone } from '../../components/Tone';
-import { micros, plural } from '../../lib/format';
+import { SuiteReport } from './SuiteReport';
+import { TypedCases } from './TypedCases';
 
-const TONE: Record<SuiteReply['tests'][number]['outcome'], Tone> = {
-  passed: 'good',
-  failed: 'deny',
-  error: 'error',
-  skipped: 'quiet',
-};
+interface Props {
+  policy: PolicyDetail;
+  /** What stands in the editor and isn't saved. */
+  edited: string | null;
+  /** Cases that are being typed; kept while one looks at another tab. */
+  typed: string | null;
+  onTyped: (text: string) => void;
+  /** Shows a line of the policy's text. */
+  onShow: (line: number) => void;
+}
 
-export function SuiteTab({ policy, edited }: { policy: PolicyDetail; edited: string | null }) {
-  const suite = useSuite(policy.id);
-  return (
-    <Panel
-      title="Tests of this policy"
-      help="Cases and Rego tests that come with the policy, run by the server against the text in the editor."
-      aside={
-        <Button
-          size="xs"
-          loading={suite.isPending}
-          leftSection={<IconPlayerPlay size={15} />}
-          onClick={() => suite.mutate(edited ?? undefined)}
-        >
-          Run {edited === null ? `version ${policy.version}` : 'on unsaved text'}
-        </Button>
-      }
-    >
-      {suite.isPending ? (
-        <Loading label="the tests">
-          <Lines rows={8} />
-        </Loading>
-      ) : null}
-      {suite.isError ? <Failure error={suite.error} what="The suite" /> : null}
-      {suite.data && !suite.isPending ? <Result suite={suite.data} /> : null}
-      {suite.isIdle ? (
-        <Empty icon={IconTestPipe} title="Not run yet">
-          Run the tests before saving: they say whether the policy still does what it promises.
+export function SuiteTab({ policy, edited, typed, onTyped, onShow }: Props) {
+  const { data: session } = useSession();
+  const [view, setView] = useState<'all' | 'typed'>('all');
+  const [stored, setStored] = useState(false);
+  const refused = refusal(session, 'author');
+  if (refused) {
+    return (
+      <Panel title="Suites">
+        <Empty icon={IconLock} title="Suites are run by authors">
+          {refused}
         </Empty>
-      ) : null}
-    </Panel>
+      </Panel>
+    );
+  }
+  const rego = stored ? null : edited;
+  // Lines are those of the text that was run, and the editor shows what isn't saved.
+  const shared = { policy, rego, onShow: rego === edited ? onShow : undefined };
+  const bar = (
+    <>
+      <SegmentedControl
+        aria-label="Which cases"
+        value={view}
+        onChange={(value) => setView(value as 'all' | 'typed')}
+        data={[
+          { value: 'all', label: 'Its suites' },
+          { value: 'typed', label: 'Try cases' },
+        ]}
+      />
+      {edited === null ? null : (
+        <SegmentedControl
+          aria-label="What they are run on"
+          value={stored ? 'stored' : 'edited'}
+          onChange={(value) => setStored(value === 'stored')}
+          data={[
+            { value: 'edited', label: 'Your unsaved text' },
+            { value: 'stored', label: `Version ${policy.version}` },
+          ]}
+        />
+      )}
+    </>
+  );
+  return view === 'all' ? (
+    <AllSuites {...shared} bar={bar} />
+  ) : (
+    <TypedCases {...shared} bar={bar} text={typed} onText={onTyped} />
   );
 }
 
-function Result({ suite }: { suite: SuiteReply }) {
-  // What failed comes first: it is what one runs tests for.
-  const order = ['failed', 'error', 'passed', 'skipped'];
-  const tests = [...suite.tests].sort(
-    (a, b) => order.indexOf(a.outcome) - order.indexOf(b.outcome),
-  );
+interface AllProps {
+  policy: PolicyDetail;
+  rego: string | null;
+  onShow: ((line: number) => void) | undefined;
+  bar: ReactNode;
+}
+
+function AllSuites({ policy, rego, onShow, bar }: AllProps) {
+  const suites = useSuites(policy.id, policy.version, rego);
   return (
-    <Stack aria-live="polite">
-      {suite.error ? <Alert color="red">{suite.error}</Alert> : null}
-      <Group gap="xs">
-        <ToneBadge tone="good">{plural(suite.passed, 'test')} passed</ToneBadge>
-        <ToneBadge tone={suite.failed > 0 ? 'deny' : 'quiet'}>{suite.failed} failed</ToneBadge>
+    <Stack gap="lg">
+      <Group gap="sm">
+        {bar}
+        <Button
+          ml="auto"
+          variant="default"
+          loading={suites.isFetching}
+          leftSection={<IconPlayerPlay size={16} />}
+          onClick={() => void suites.refetch()}
+        >
+          Run again
+        </Button>
       </Group>
-      {tests.length === 0 ? (
-        <Text size="sm" c="dimmed">
-          This policy has no tests.
-        </Text>
-      ) : (
-        <Table verticalSpacing={6}>
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th>Test</Table.Th>
-              <Table.Th w={100}>Outcome</Table.Th>
-              <Table.Th w={100} ta="right">
-                Time
-              </Table.Th>
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {tests.map((test) => (
-              <Table.Tr key={test.name}>
-                <Table.Td>
-                  <Text size="sm">{test.name}</Text>
-                  {test.message ? (
-                    <Text size="xs" c="var(--sg-deny-text)" className="sg-mono">
-                      {test.line ? `line ${test.line}: ` : ''}
-                      {test.message}
-                    </Text>
-                  ) : null}
-                </Table.Td>
-                <Table.Td>
-                  <ToneBadge tone={TONE[test.outcome]}>{test.outcome}</ToneBadge>
-                </Table.Td>
-                <Table.Td ta="right" className="sg-numbers">
-                  {micros(test.duration_us)}
-                </Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      )}
+      {suites.isPending ? (
+        <Loading label="the suites">
+          <Lines rows={8} />
+        </Loading>
+      ) : null}
+      {suites.isError ? <Failure error={suites.error} what="The outcome" /> : null}
+      {suites.isSuccess ? <Outcome policy={policy} report={suites.data} onShow={onShow} /> : null}
     </Stack>
+  );
+}
+
+function Outcome({
+  policy,
+  report,
+  onShow,
+}: Pick<AllProps, 'policy' | 'onShow'> & { report: SuitesReport }) {
+  const parts = [report.suites, report.invalid, report.findings];
+  return parts.every(({ length }) => length === 0) ? (
+    <NoSuites policy={policy} report={report} />
+  ) : (
+    <SuiteReport report={report} onShow={onShow} />
+  );
+}
+
+/** Where suites come from. */
+function NoSuites({ policy, report }: { policy: PolicyDetail; report: SuitesReport }) {
+  return (
+    <Panel title="Suites">
+      <Empty icon={IconTestPipe} title="No suite is about this policy">
+        Suites are rules whose names begin with <Code>test_</Code> in its Rego, and files whose
+        names end in <Code>_tests.yaml</Code> and that say <Code>policy: {policy.name}</Code>. On
+        the console&apos;s machine they are looked for in{' '}
+        {report.looked.map((folder, index) => (
+          <span key={folder}>
+            {index > 0 ? ' and ' : ''}
+            <Code>{folder}</Code>
+          </span>
+        ))}
+        ; the setting <Code>policies.suites</Code> names the first.
+        {policy.template ? (
+          <>
+            {' '}
+            This policy has the Rego of{' '}
+            <Anchor component={Link} inherit to={`/policies/${policy.template}?tab=suite`}>
+              {policy.template}
+            </Anchor>
+            , whose suites are with it.
+          </>
+        ) : null}
+      </Empty>
+    </Panel>
   );
 }

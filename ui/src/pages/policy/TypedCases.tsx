@@ -1,0 +1,96 @@
+import { Button, Group, Skeleton, Stack, Text } from '@mantine/core';
+import { IconPlayerPlay } from '@tabler/icons-react';
+import { useEffect, useMemo, type ReactNode } from 'react';
+
+import { useExample } from '../../api/policies';
+import { useTypedSuite, type SuiteProblem } from '../../api/suites';
+import type { Finding, PolicyDetail } from '../../api/types';
+import { Panel } from '../../components/Panel';
+import { Failure } from '../../components/states';
+import { CodeEditor } from '../../editor';
+import { exampleOf } from '../../lib/example';
+import { caseText, suiteText } from '../../lib/suites';
+import { SuiteReport } from './SuiteReport';
+
+interface Props {
+  policy: PolicyDetail;
+  /** A text to run them on; without one the newest version. */
+  rego: string | null;
+  /** What was typed; null before the example is there. */
+  text: string | null;
+  onText: (text: string) => void;
+  onShow: ((line: number) => void) | undefined;
+  bar: ReactNode;
+}
+
+/** Cases that one types, run on a click. */
+export function TypedCases({ policy, rego, text, onText, onShow, bar }: Props) {
+  const example = useExampleText(policy, text === null);
+  useEffect(() => {
+    if (text === null && example !== null) onText(example);
+  }, [text, example, onText]);
+  const suite = useTypedSuite(policy.id);
+  const tried = suite.variables;
+  const current = tried?.suite === text && (tried?.rego ?? null) === rego;
+  const findings = useMemo(
+    () => (current ? (suite.data?.invalid ?? []).map(finding) : []),
+    [current, suite.data],
+  );
+  const run = () => {
+    if (text) suite.mutate({ suite: text, ...(rego === null ? {} : { rego }) });
+  };
+  return (
+    <Stack gap="lg">
+      <Group gap="sm">{bar}</Group>
+      <Panel
+        title="Cases"
+        help="As they stand in a file of a suite: what is asked, and what the policy must answer."
+        aside={
+          <Button
+            size="xs"
+            loading={suite.isPending}
+            disabled={!text?.trim()}
+            leftSection={<IconPlayerPlay size={15} />}
+            onClick={run}
+          >
+            Run cases
+          </Button>
+        }
+      >
+        {text === null ? (
+          <Skeleton height={260} />
+        ) : (
+          <CodeEditor
+            value={text}
+            label="Cases as YAML"
+            language="yaml"
+            minHeight="220px"
+            maxHeight="50vh"
+            findings={findings}
+            onChange={onText}
+          />
+        )}
+      </Panel>
+      {suite.isError ? <Failure error={suite.error} what="The outcome" /> : null}
+      {suite.data && !current && !suite.isPending ? (
+        <Text size="sm" c="dimmed">
+          The outcome below is that of an earlier text.
+        </Text>
+      ) : null}
+      {suite.data ? <SuiteReport report={suite.data} onShow={onShow} /> : null}
+    </Stack>
+  );
+}
+
+/** A worked example: a check, and what this policy says of it now. */
+function useExampleText(policy: PolicyDetail, wanted: boolean): string | null {
+  const example = useExample(policy, exampleOf(policy), wanted);
+  if (!example.data) return null;
+  const { input, policies } = example.data;
+  const result = policies[0];
+  return result ? suiteText(policy.name, caseText(input, result, policy.parameters)) : null;
+}
+
+function finding({ line, column, message }: SuiteProblem): Finding {
+  return { severity: 'error', code: 'suite', line, column, message, help: '' };
+}
