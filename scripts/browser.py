@@ -6,7 +6,9 @@ The command finds in its environment:
 
 SLUICEGATE_URL                   the console, without tokens
 SLUICEGATE_SIGNIN_URL            another one for the same system, with the tokens of
-SLUICEGATE_VIEWER_TOKEN, SLUICEGATE_AUTHOR_TOKEN, SLUICEGATE_ADMIN_TOKEN
+SLUICEGATE_CHECKER_TOKEN, SLUICEGATE_VIEWER_TOKEN, SLUICEGATE_AUTHOR_TOKEN, SLUICEGATE_ADMIN_TOKEN
+SLUICEGATE_ANONYMOUS_URL         one with these tokens that anybody may look at without
+SLUICEGATE_LIMITED_URL           one with these tokens that soon has enough of wrong ones
 SLUICEGATE_WITHOUT_HISTORY_URL   one whose ClickHouse is dead
 SLUICEGATE_NATS_URL              for checks from outside
 SLUICEGATE_CHROMIUM              the browser
@@ -32,7 +34,9 @@ PATIENCE = 120
 #: Chromium under the names that it has.
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 #: A token for each role.
-TOKENS = {role: f"{role}-token-0123456789" for role in ("viewer", "author", "admin")}
+TOKENS = {role: f"{role}-token-0123456789" for role in ("checker", "viewer", "author", "admin")}
+#: So many requests at once, and then one a second: a person who mistypes a token gets there.
+LIMITED = {"SLUICEGATE_HTTP_RATE_LIMIT": "1", "SLUICEGATE_HTTP_RATE_BURST": "3"}
 
 
 def free_port() -> int:
@@ -101,8 +105,8 @@ def main(command) -> int:
     browser = chromium()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluicegate-browser-")))
-        addresses = [f"127.0.0.1:{free_port()}" for _ in range(5)]
-        nats, clickhouse, console, signing, without = addresses
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(7)]
+        nats, clickhouse, console, signing, anonymous, limited, without = addresses
         # The program refuses variables that it doesn't know.
         others = {name: value for name, value in os.environ.items() if name != "SLUICEGATE_BINARY"}
         environment = {
@@ -123,13 +127,18 @@ def main(command) -> int:
 
         start(["up", "--demo"], {"SLUICEGATE_HTTP_LISTEN": console}, console)
         tokens = ",".join(f"{role}:{role}:{token}" for role, token in TOKENS.items())
-        more = {"SLUICEGATE_HTTP_LISTEN": signing, "SLUICEGATE_HTTP_TOKENS": tokens}
-        start(["console"], more, signing)
-        dead = {"SLUICEGATE_HTTP_LISTEN": without, "SLUICEGATE_CLICKHOUSE_URL": "http://127.0.0.1:9"}
-        start(["console"], dead, without)
+        for address, more in (
+            (signing, {"SLUICEGATE_HTTP_TOKENS": tokens}),
+            (anonymous, {"SLUICEGATE_HTTP_TOKENS": tokens, "SLUICEGATE_HTTP_ANONYMOUS": "viewer"}),
+            (limited, {"SLUICEGATE_HTTP_TOKENS": tokens, **LIMITED}),
+            (without, {"SLUICEGATE_CLICKHOUSE_URL": "http://127.0.0.1:9"}),
+        ):
+            start(["console"], {"SLUICEGATE_HTTP_LISTEN": address, **more}, address)
         told = {
             "SLUICEGATE_URL": f"http://{console}",
             "SLUICEGATE_SIGNIN_URL": f"http://{signing}",
+            "SLUICEGATE_ANONYMOUS_URL": f"http://{anonymous}",
+            "SLUICEGATE_LIMITED_URL": f"http://{limited}",
             "SLUICEGATE_WITHOUT_HISTORY_URL": f"http://{without}",
             "SLUICEGATE_CHROMIUM": browser,
             **{f"SLUICEGATE_{role.upper()}_TOKEN": token for role, token in TOKENS.items()},

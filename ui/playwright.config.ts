@@ -5,8 +5,11 @@ import { defineConfig } from '@playwright/test';
  *
  *   SLUICEGATE_URL           where its console is (needed)
  *   SLUICEGATE_NATS_URL      its NATS, for the test that asks as an agent would (needed)
- *   SLUICEGATE_SIGNIN_URL    a console with tokens, and SLUICEGATE_VIEWER_TOKEN,
- *                            SLUICEGATE_AUTHOR_TOKEN and SLUICEGATE_ADMIN_TOKEN (needed)
+ *   SLUICEGATE_SIGNIN_URL    a console with tokens, and SLUICEGATE_CHECKER_TOKEN,
+ *                            SLUICEGATE_VIEWER_TOKEN, SLUICEGATE_AUTHOR_TOKEN and
+ *                            SLUICEGATE_ADMIN_TOKEN (needed)
+ *   SLUICEGATE_ANONYMOUS_URL one with these tokens and `http.anonymous` viewer (needed)
+ *   SLUICEGATE_LIMITED_URL   one with these tokens and a low `http.rate_limit` (needed)
  *   SLUICEGATE_WITHOUT_HISTORY_URL  a console whose ClickHouse is dead (needed)
  *   SLUICEGATE_CHROMIUM      the browser, /usr/bin/chromium without it
  */

@@ -1,15 +1,8 @@
-import { expect, needed, test } from './support';
+import { expect, needed, signIn, test } from './support';
 
 const signinUrl = needed('SLUICEGATE_SIGNIN_URL');
 
 test.use({ baseURL: signinUrl });
-
-async function signIn(page: import('@playwright/test').Page, token: string, target = '/policies') {
-  await page.goto(target);
-  await expect(page).toHaveURL(/\/signin$/);
-  await page.getByLabel('Access token', { exact: true }).fill(token);
-  await page.getByRole('button', { name: 'Sign in' }).click();
-}
 
 test('a token that is not known is refused', async ({ page }) => {
   await signIn(page, 'not-a-token');

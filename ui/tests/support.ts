@@ -36,6 +36,14 @@ export const test = base.extend<{ page: Page }>({
 
 export { expect };
 
+/** Goes to a page, is sent to sign in, and does. */
+export async function signIn(page: Page, token: string, target = '/policies'): Promise<void> {
+  await page.goto(target);
+  await expect(page).toHaveURL(/\/signin$/);
+  await page.getByLabel('Access token', { exact: true }).fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
 const HEADERS = { 'X-Sluicegate-Console': '1' };
 
 /** A policy of a test alone, that nothing but this test changes. */

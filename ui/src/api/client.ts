@@ -9,6 +9,8 @@ export class ApiError extends Error {
     readonly findings: Finding[] = [],
     readonly currentVersion: number | null = null,
     readonly field: string | null = null,
+    /** Seconds until it is worth another try. */
+    readonly retryAfter: number | null = null,
   ) {
     super(detail || title);
     this.name = 'ApiError';
@@ -76,6 +78,7 @@ async function problem(response: Response): Promise<ApiError> {
       Array.isArray(body['findings']) ? (body['findings'] as Finding[]) : [],
       typeof body['current_version'] === 'number' ? body['current_version'] : null,
       text(body['field']) || null,
+      Number(response.headers.get('Retry-After')) || null,
     );
   } catch {
     return new ApiError(response.status, fallback, '');

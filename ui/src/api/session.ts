@@ -47,5 +47,8 @@ export function hasRole(session: Session | undefined, needed: Role): boolean {
 export function refusal(session: Session | undefined, needed: Role): string | null {
   if (hasRole(session, needed)) return null;
   if (!session?.role) return `Sign in with the role ${needed} to do this.`;
+  if (!session.signed_in) {
+    return `This needs the role ${needed}; without signing in you have the role ${session.role}.`;
+  }
   return `This needs the role ${needed}; you are signed in as ${session.role}.`;
 }

@@ -1,11 +1,11 @@
 import { AppShell, Box, Burger, Group, Loader, Text } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { IconLock } from '@tabler/icons-react';
 import { useEffect } from 'react';
 import { Link, Navigate, Outlet, useLocation, useNavigation } from 'react-router';
 
 import { useSession } from '../api/session';
-import { Empty, Failure } from '../components/states';
+import { Failure, Lines, Loading } from '../components/states';
+import { CheckerPage } from './CheckerPage';
 import { EnforcementSwitch } from './EnforcementSwitch';
 import { Logo } from './Logo';
 import { Nav } from './Nav';
@@ -21,15 +21,21 @@ export function Shell() {
   const session = useSession();
   useEffect(close, [location.pathname, close]);
 
-  // Who has a right without a token may look; signing in gives them more.
-  if (session.data && !session.data.role) {
+  // Who may look without a token does; signing in gives them more.
+  const asksOnly = session.data?.role === 'checker';
+  const outside = session.data && !session.data.signed_in && session.data.tokens;
+  if (session.data && (!session.data.role || (asksOnly && outside))) {
     const from = `${location.pathname}${location.search}`;
     return <Navigate to="/signin" replace state={{ from }} />;
   }
   return (
     <AppShell
       header={{ height: 56 }}
-      navbar={{ width: 216, breakpoint: 'sm', collapsed: { mobile: !open } }}
+      navbar={{
+        width: 216,
+        breakpoint: 'sm',
+        collapsed: { mobile: !open || asksOnly, desktop: asksOnly },
+      }}
       padding={{ base: 'md', md: 'xl' }}
     >
       <a href="#main" className="sg-skip">
@@ -44,14 +50,16 @@ export function Shell() {
           gap="xs"
         >
           <Group gap="xs" wrap="nowrap">
-            <Burger
-              opened={open}
-              onClick={toggle}
-              hiddenFrom="sm"
-              size="sm"
-              aria-label={open ? 'Close navigation' : 'Open navigation'}
-              aria-expanded={open}
-            />
+            {asksOnly ? null : (
+              <Burger
+                opened={open}
+                onClick={toggle}
+                hiddenFrom="sm"
+                size="sm"
+                aria-label={open ? 'Close navigation' : 'Open navigation'}
+                aria-expanded={open}
+              />
+            )}
             <Link to="/" className={classes.brand} aria-label="Sluicegate, to the overview">
               <Logo />
               <Text component="span" fw={700} fz={17} visibleFrom="xs">
@@ -61,18 +69,20 @@ export function Shell() {
             {busy ? <Loader size={16} aria-label="Loading page" /> : null}
           </Group>
           <Group gap="xs" wrap="nowrap">
-            <EnforcementSwitch />
+            {session.data && !asksOnly ? <EnforcementSwitch /> : null}
             <SchemeToggle />
             <UserMenu />
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar className={classes.bar} p="sm" aria-label="Main navigation">
-        <Nav />
-        <Box mt="auto">
-          <Access />
-        </Box>
-      </AppShell.Navbar>
+      {asksOnly ? null : (
+        <AppShell.Navbar className={classes.bar} p="sm" aria-label="Main navigation">
+          <Nav />
+          <Box mt="auto">
+            <Access />
+          </Box>
+        </AppShell.Navbar>
+      )}
       <AppShell.Main id="main" tabIndex={-1} className={classes.main}>
         <Box maw={1560} mx="auto">
           {session.isError ? (
@@ -81,10 +91,13 @@ export function Shell() {
               what="The console"
               retry={() => void session.refetch()}
             />
-          ) : session.data?.role === 'checker' ? (
-            <Empty icon={IconLock} title="This token may ask, not look">
-              The role checker is for agents. Sign in with the role viewer, author or admin.
-            </Empty>
+          ) : !session.data ? (
+            // What a page asks for depends on what one may see.
+            <Loading label="the console">
+              <Lines />
+            </Loading>
+          ) : asksOnly ? (
+            <CheckerPage />
           ) : (
             <Outlet />
           )}
@@ -94,13 +107,17 @@ export function Shell() {
   );
 }
 
-/** Who can reach this console, where there is no sign-in; and the version. */
+/** With what right one is here without having signed in; and the version. */
 function Access() {
   const { data } = useSession();
   if (!data) return null;
   return (
     <Box className={classes.access}>
-      {data.tokens ? null : (
+      {data.signed_in ? null : data.tokens ? (
+        <Text size="xs" mb={6}>
+          <b>Not signed in.</b> Anyone who can reach this address has the role {data.role}.
+        </Text>
+      ) : (
         <Text size="xs" mb={6}>
           <b>No sign-in.</b>{' '}
           {data.loopback

@@ -1,4 +1,4 @@
-import { ActionIcon, Menu, Text } from '@mantine/core';
+import { ActionIcon, Button, Menu, Text } from '@mantine/core';
 import { IconLogin, IconLogout, IconUser } from '@tabler/icons-react';
 import { Link, useLocation } from 'react-router';
 
@@ -9,7 +9,20 @@ export function UserMenu() {
   const location = useLocation();
   const signOut = useSignOut();
   if (!session) return null;
-  const name = session.name || (session.tokens ? 'Not signed in' : 'Local user');
+  if (!session.signed_in && session.tokens) {
+    return (
+      <Button
+        component={Link}
+        to="/signin"
+        state={{ from: `${location.pathname}${location.search}` }}
+        leftSection={<IconLogin size={17} aria-hidden />}
+        px="sm"
+      >
+        Sign in
+      </Button>
+    );
+  }
+  const name = session.name || 'Local user';
   return (
     <Menu position="bottom-end" withArrow shadow="md">
       <Menu.Target>
@@ -31,15 +44,6 @@ export function UserMenu() {
               Sign out
             </Menu.Item>
           </>
-        ) : session.tokens ? (
-          <Menu.Item
-            component={Link}
-            to="/signin"
-            state={{ from: `${location.pathname}${location.search}` }}
-            leftSection={<IconLogin size={16} />}
-          >
-            Sign in
-          </Menu.Item>
         ) : (
           <Menu.Label>No tokens are configured: there is no sign-in.</Menu.Label>
         )}

@@ -52,6 +52,7 @@ export default function Policies() {
       lead={policies.data ? summary(policies.data.policies) : 'What may be restricted, for whom.'}
     >
       <Alert
+        role="note"
         variant="default"
         icon={<IconDoorEnter size={20} />}
         styles={{
@@ -65,6 +66,7 @@ export default function Policies() {
       </Alert>
       {policies.data && policies.data.enforcement !== 'on' ? (
         <Alert
+          role="note"
           variant="default"
           styles={{ root: { background: 'var(--sg-shadow-soft)', borderColor: 'transparent' } }}
         >

@@ -14,6 +14,7 @@ import { useState } from 'react';
 import { useDecision, useRecentDecisions } from '../../api/decisions';
 import type { TestRequest } from '../../api/policies';
 import type { DecisionEvent, DecisionRow, JsonObject, PolicyDetail } from '../../api/types';
+import { Guard } from '../../components/Guard';
 import { JsonView } from '../../components/Json';
 import { Failure, Lines } from '../../components/states';
 import { Time } from '../../components/Time';
@@ -121,14 +122,21 @@ export function BenchForm({ policy, recorded, busy, onRun }: Props) {
             </div>
           </>
         )}
-        <Button
-          type="submit"
-          loading={busy}
-          disabled={source === 'recent' ? !input : !context || !typed.action.trim()}
-          leftSection={<IconPlayerPlay size={16} />}
-        >
-          Evaluate
-        </Button>
+        <Guard need="author">
+          {(disabled) => (
+            <Button
+              type="submit"
+              fullWidth
+              loading={busy}
+              disabled={
+                disabled || (source === 'recent' ? !input : !context || !typed.action.trim())
+              }
+              leftSection={<IconPlayerPlay size={16} />}
+            >
+              Evaluate
+            </Button>
+          )}
+        </Guard>
       </Stack>
     </form>
   );

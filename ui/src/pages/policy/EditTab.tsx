@@ -34,7 +34,7 @@ export function EditTab({ policy, text, onText, line }: Props) {
   const { data: session } = useSession();
   const readOnly = refusal(session, 'author') !== null;
   const [settled] = useDebouncedValue(text, 300);
-  const validation = useValidation(policy.name, settled);
+  const validation = useValidation(policy.name, readOnly ? null : settled);
   const [reveal, setReveal] = useState(line === null ? null : { line });
   // An answer counts for the text it was asked for; while one types it is only a hint.
   const current = settled === text && validation.isSuccess && !validation.isPlaceholderData;
@@ -59,14 +59,16 @@ export function EditTab({ policy, text, onText, line }: Props) {
         maxHeight="max(320px, calc(100vh - 440px))"
         minHeight="320px"
       />
-      <Verdict
-        busy={!current && !validation.isError}
-        valid={valid}
-        findings={findings}
-        error={validation.error}
-        onShow={(line) => setReveal({ line })}
-      />
-      <TextImpact policy={policy} text={text} ready={valid} />
+      {readOnly ? null : (
+        <Verdict
+          busy={!current && !validation.isError}
+          valid={valid}
+          findings={findings}
+          error={validation.error}
+          onShow={(line) => setReveal({ line })}
+        />
+      )}
+      {readOnly ? null : <TextImpact policy={policy} text={text} ready={valid} />}
       <SaveBar
         policy={policy}
         text={text}

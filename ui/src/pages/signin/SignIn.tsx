@@ -1,4 +1,14 @@
-import { Button, Card, Center, Group, PasswordInput, Stack, Text, Title } from '@mantine/core';
+import {
+  Button,
+  Card,
+  Center,
+  Code,
+  Group,
+  PasswordInput,
+  Stack,
+  Text,
+  Title,
+} from '@mantine/core';
 import { useEffect, useState } from 'react';
 import { Navigate, useLocation } from 'react-router';
 
@@ -6,6 +16,7 @@ import { ApiError } from '../../api/client';
 import { useSession, useSignIn } from '../../api/session';
 import { Failure } from '../../components/states';
 import { Logo } from '../../layout/Logo';
+import { plural } from '../../lib/format';
 
 /** Only a path of this console: a link must not send people elsewhere after they signed in. */
 function target(state: unknown): string {
@@ -44,7 +55,14 @@ export default function SignIn() {
           {session.isError ? (
             <Failure error={session.error} what="Sign-in" retry={() => void session.refetch()} />
           ) : null}
+          {session.data && !session.data.tokens ? (
+            <Text size="sm">
+              This console has no tokens, and lets nobody in without one. Whoever runs it sets{' '}
+              <Code>http.tokens</Code>, or gives everybody a role with <Code>http.anonymous</Code>.
+            </Text>
+          ) : null}
           <form
+            hidden={session.data?.tokens === false}
             onSubmit={(event) => {
               event.preventDefault();
               if (token.trim()) signIn.mutate(token.trim());
@@ -75,7 +93,11 @@ export default function SignIn() {
 }
 
 function signInError(error: Error): string {
-  if (error instanceof ApiError && error.status === 401) return 'This token is not known here.';
-  if (error instanceof ApiError && error.status === 429) return 'Too many tries. Wait a minute.';
+  if (!(error instanceof ApiError)) return error.message;
+  if (error.status === 401) return 'This token is not known here.';
+  if (error.status === 429) {
+    const wait = error.retryAfter ?? 60;
+    return `Too many tries from your address. Try again in ${plural(wait, 'second')}.`;
+  }
   return error.message;
 }
