@@ -82,3 +82,29 @@ test('who was overtaken is told, and sees the newest version', async ({ page, re
   await expect(page.getByText(/Somebody changed this in the meantime/)).toBeVisible();
   await expect(page.getByText('version 2', { exact: true })).toBeVisible();
 });
+
+test('what was saved is undone, and so is a rollback', async ({ page }) => {
+  await page.goto(`/policies/${NAME}?tab=editor`);
+  const editor = page.getByRole('textbox', { name: `Rego of Against ${NAME}` });
+  await editor.press('Control+End');
+  await page.keyboard.type('\n# tuned');
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  const said = page.getByRole('alert');
+  const saved = said.filter({ hasText: `Against ${NAME} is saved as version 2.` });
+  await saved.getByRole('button', { name: 'Undo' }).click();
+  await expect(said.filter({ hasText: `Undone: Against ${NAME} is as before.` })).toBeVisible();
+  await expect(page.getByText('version 3', { exact: true })).toBeVisible();
+  await expect(editor).not.toContainText('# tuned');
+
+  await page.getByRole('tab', { name: 'Versions' }).click();
+  await expect(page.getByRole('cell', { name: 'Undo of version 2' })).toBeVisible();
+  await page.getByRole('button', { name: 'Roll back to version 2' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Roll back' }).click();
+  const back = said.filter({ hasText: `Against ${NAME} is as it was in version 2.` });
+  await expect(page.getByText('version 4', { exact: true })).toBeVisible();
+  await back.getByRole('button', { name: 'Undo' }).click();
+  await expect(page.getByRole('cell', { name: 'Undo of version 4' })).toBeVisible();
+  await expect(page.getByText('version 5', { exact: true })).toBeVisible();
+  await page.getByRole('tab', { name: /Editor/ }).click();
+  await expect(editor).not.toContainText('# tuned');
+});

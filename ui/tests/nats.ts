@@ -4,11 +4,11 @@ import { connect } from 'node:net';
 export function request(
   url: string,
   subject: string,
-  body: unknown,
+  body?: unknown,
 ): Promise<Record<string, unknown>> {
   const { hostname, port } = new URL(url);
   const inbox = `_INBOX.${Date.now()}`;
-  const payload = JSON.stringify(body);
+  const payload = body === undefined ? '' : JSON.stringify(body);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port || 4222), hostname);
     let received = '';
@@ -33,4 +33,43 @@ export function request(
       }
     });
   });
+}
+
+/** Many messages at once, which nobody waits to be answered; done when the server has them all. */
+export function burst(url: string, subject: string, bodies: unknown[]): Promise<void> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port || 4222), hostname);
+    let received = '';
+    socket.setTimeout(20_000, () => socket.destroy(new Error(`no answer to ${subject}`)));
+    socket.on('error', reject);
+    socket.on('connect', () => {
+      socket.write('CONNECT {"verbose":false,"headers":true}\r\n');
+      for (const body of bodies) {
+        const payload = JSON.stringify(body);
+        const size = Buffer.byteLength(payload);
+        socket.write(`PUB ${subject} _INBOX.nobody ${size}\r\n${payload}\r\n`);
+      }
+      socket.write('PING\r\n');
+    });
+    socket.on('data', (data) => {
+      received += data.toString();
+      if (!received.includes('PONG')) return;
+      resolve();
+      socket.destroy();
+    });
+  });
+}
+
+const BUCKET = 'policy_rules';
+
+/** A policy's record as it stands in the bucket. */
+export function record(url: string, name: string): Promise<Record<string, unknown>> {
+  return request(url, `$JS.API.DIRECT.GET.KV_${BUCKET}.$KV.${BUCKET}.${name}`);
+}
+
+/** Writes a policy's record past everything that looks at it. */
+export async function putRecord(url: string, name: string, record: object): Promise<void> {
+  const answer = await request(url, `$KV.${BUCKET}.${name}`, record);
+  if (!('seq' in answer)) throw new Error(JSON.stringify(answer));
 }

@@ -15,12 +15,26 @@ const CUSTOM = 'custom';
 
 /** A time range: one that moves with the clock, or two times of the viewer's zone. */
 export function RangePicker({ value, onChange }: Props) {
-  const [open, setOpen] = useState(false);
+  const [open, setOpened] = useState(false);
+  const [calendar, setCalendar] = useState(false);
+  const setOpen = (next: boolean) => {
+    setOpened(next);
+    setCalendar(false);
+  };
   const named =
     value.kind === 'last' ? RANGES.find((range) => range.seconds === value.seconds)?.value : CUSTOM;
   const custom = value.kind === 'between' ? between(value.since, value.until) : 'Between…';
   return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" withArrow shadow="md" trapFocus>
+    <Popover
+      opened={open}
+      onChange={setOpen}
+      position="bottom-end"
+      withArrow
+      shadow="md"
+      trapFocus
+      // Escape closes the calendar alone while one is open.
+      closeOnEscape={!calendar}
+    >
       <Popover.Target>
         <Select
           aria-label="Time range"
@@ -49,6 +63,7 @@ export function RangePicker({ value, onChange }: Props) {
         {open ? (
           <Between
             value={value}
+            onCalendar={setCalendar}
             onApply={(range) => {
               setOpen(false);
               onChange(range);
@@ -60,7 +75,20 @@ export function RangePicker({ value, onChange }: Props) {
   );
 }
 
-function Between({ value, onApply }: { value: TimeRange; onApply: (range: TimeRange) => void }) {
+interface BetweenProps {
+  value: TimeRange;
+  /** A calendar was opened, or closed. */
+  onCalendar: (open: boolean) => void;
+  onApply: (range: TimeRange) => void;
+}
+
+function Between({ value, onCalendar, onApply }: BetweenProps) {
+  const calendar = {
+    popoverProps: { withinPortal: false, onOpen: () => onCalendar(true) },
+    onDropdownClose: () => onCalendar(false),
+    valueFormat: 'YYYY-MM-DD HH:mm:ss',
+    withSeconds: true,
+  };
   const [since, setSince] = useState<string | null>(() =>
     local(value.kind === 'between' ? value.since : ''),
   );
@@ -71,24 +99,15 @@ function Between({ value, onApply }: { value: TimeRange; onApply: (range: TimeRa
     since && until && new Date(since) >= new Date(until) ? 'Must be after the start.' : null;
   return (
     <Stack w={250}>
+      <DateTimePicker {...calendar} label="From" value={since} onChange={setSince} />
       <DateTimePicker
-        label="From"
-        withSeconds
-        value={since}
-        onChange={setSince}
-        popoverProps={{ withinPortal: false }}
-        valueFormat="YYYY-MM-DD HH:mm:ss"
-      />
-      <DateTimePicker
+        {...calendar}
         label="To"
         placeholder="Now"
-        withSeconds
         clearable
         value={until}
         onChange={setUntil}
         error={wrong}
-        popoverProps={{ withinPortal: false }}
-        valueFormat="YYYY-MM-DD HH:mm:ss"
       />
       <Group justify="flex-end">
         <Button
