@@ -1,7 +1,5 @@
-import AxeBuilder from '@axe-core/playwright';
-import type { Page } from '@playwright/test';
-
-import { expect, test } from './support';
+import { WIDTHS, expectOpenToAll } from './a11y';
+import { expect, needed, signIn, test } from './support';
 
 const PAGES = [
   ['Overview', '/'],
@@ -10,13 +8,15 @@ const PAGES = [
   ['Cost control', '/policies/cost_control?tab=editor'],
   ['Cost control', '/policies/cost_control?tab=bench'],
   ['Cost control', '/policies/cost_control?tab=suite'],
+  ['demo-budgets', '/policies/demo-budgets?tab=suite'],
   ['Cost control', '/policies/cost_control?tab=versions'],
   ['Audit', '/audit'],
   ['Violations', '/violations'],
   ['Fleet', '/fleet'],
+  ['No such page', '/policies/cost_control/nothing'],
 ] as const;
 
-for (const width of [1440, 390]) {
+for (const width of WIDTHS) {
   test.describe(`${width} px`, () => {
     test.use({ viewport: { width, height: 900 } });
     for (const [heading, url] of PAGES) {
@@ -24,49 +24,43 @@ for (const width of [1440, 390]) {
         await page.goto(url);
         await expect(page.getByRole('heading', { level: 1, name: heading })).toBeVisible();
         await expect(page.getByRole('status', { name: /^Loading/ })).toHaveCount(0);
-        for (const colorScheme of ['light', 'dark'] as const) {
-          await page.emulateMedia({ colorScheme });
-          await expect(
-            page.locator(`html[data-mantine-color-scheme=${colorScheme}]`),
-          ).toBeVisible();
-          expect(await found(page), colorScheme).toEqual([]);
-        }
-        const wider = await page.evaluate(
-          () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
-        );
-        expect(wider, 'nothing is wider than the screen').toBeLessThanOrEqual(0);
+        await expectOpenToAll(page);
       });
     }
+
+    test.describe('with tokens', () => {
+      test.use({ baseURL: needed('SLUICEGATE_SIGNIN_URL') });
+
+      test('signing in has nothing that keeps people out', async ({ page }) => {
+        await page.goto('/signin');
+        await page.getByLabel('Access token', { exact: true }).fill('not-a-token');
+        await expectOpenToAll(page);
+        await page.getByRole('button', { name: 'Sign in' }).click();
+        await expect(page.getByText('This token is not known here.')).toBeVisible();
+        await expectOpenToAll(page);
+      });
+
+      test("a checker's page has nothing that keeps people out", async ({ page }) => {
+        await signIn(page, needed('SLUICEGATE_CHECKER_TOKEN'), '/');
+        await expect(page.getByRole('button', { name: /another token/ })).toBeVisible();
+        await expectOpenToAll(page);
+      });
+    });
+
+    test.describe('without a token', () => {
+      test.use({ baseURL: needed('SLUICEGATE_ANONYMOUS_URL') });
+
+      test('what can only be looked at has nothing that keeps people out', async ({ page }) => {
+        for (const url of ['/policies', '/policies/cost_control?tab=suite']) {
+          await page.goto(url);
+          await expect(page.getByRole('link', { name: 'Sign in' })).toBeVisible();
+          await expect(page.getByRole('status', { name: /^Loading/ })).toHaveCount(0);
+          await expectOpenToAll(page);
+        }
+      });
+    });
   });
 }
-
-async function found(page: Page): Promise<string[]> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) =>
-      nodes.map(({ html, failureSummary }) => [id, html, failureSummary].join('\n')),
-    );
-}
-
-test('dialogs have nothing that keeps people out', async ({ page }) => {
-  await page.goto('/policies');
-  await page.getByRole('switch', { name: 'Enable Time restrictions' }).click({ force: true });
-  await expect(page.getByRole('dialog').getByRole('region', { name: /Impact/ })).toContainText(
-    /denied|no recorded/,
-  );
-  expect(await found(page)).toEqual([]);
-  await page.goto('/audit?agent=nobody');
-  await page.getByRole('button', { name: /Filters/ }).click();
-  await expect(page.getByRole('combobox', { name: 'Agent' })).toBeVisible();
-  expect(await found(page)).toEqual([]);
-  await page.goto('/audit?decision=deny');
-  await page.getByRole('row', { name: /Deny/ }).first().click();
-  await expect(
-    page.getByRole('dialog').getByText('Rules that held').filter({ visible: true }).first(),
-  ).toBeVisible();
-  expect(await found(page)).toEqual([]);
-});
 
 test('the keyboard is enough to switch a policy on', async ({ page }) => {
   await page.goto('/policies');

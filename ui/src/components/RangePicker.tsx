@@ -83,12 +83,22 @@ interface BetweenProps {
 }
 
 function Between({ value, onCalendar, onApply }: BetweenProps) {
-  const calendar = {
-    popoverProps: { withinPortal: false, onOpen: () => onCalendar(true) },
+  const calendar = (id: string) => ({
+    id,
+    // With the same id the calendar is called by its field.
+    popoverProps: { id, withinPortal: false, onOpen: () => onCalendar(true) },
     onDropdownClose: () => onCalendar(false),
     valueFormat: 'YYYY-MM-DD HH:mm:ss',
     withSeconds: true,
-  };
+    previousLabel: 'Month before',
+    nextLabel: 'Month after',
+    submitButtonProps: { 'aria-label': 'Take this time' },
+    timePickerProps: {
+      hoursInputLabel: 'Hours',
+      minutesInputLabel: 'Minutes',
+      secondsInputLabel: 'Seconds',
+    },
+  });
   const [since, setSince] = useState<string | null>(() =>
     local(value.kind === 'between' ? value.since : ''),
   );
@@ -99,9 +109,10 @@ function Between({ value, onCalendar, onApply }: BetweenProps) {
     since && until && new Date(since) >= new Date(until) ? 'Must be after the start.' : null;
   return (
     <Stack w={250}>
-      <DateTimePicker {...calendar} label="From" value={since} onChange={setSince} />
+      <DateTimePicker {...calendar('range-since')} label="From" value={since} onChange={setSince} />
       <DateTimePicker
-        {...calendar}
+        {...calendar('range-until')}
+        clearButtonProps={{ 'aria-label': 'Clear' }}
         label="To"
         placeholder="Now"
         clearable

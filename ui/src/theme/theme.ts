@@ -4,6 +4,7 @@ import {
   Button,
   Card,
   Drawer,
+  Menu,
   Modal,
   MultiSelect,
   Notification,
@@ -66,6 +67,8 @@ export const theme = createTheme({
     Card: Card.extend({ defaultProps: { withBorder: true, padding: 'lg', radius: 'lg' } }),
     Paper: Paper.extend({ defaultProps: { radius: 'lg' } }),
     Badge: Badge.extend({ defaultProps: { radius: 'sm', tt: 'none', fw: 600 } }),
+    // Its first item has the focus then: what Mantine focuses instead is nothing to who can't see it.
+    Menu: Menu.extend({ defaultProps: { withInitialFocusPlaceholder: false } }),
     Modal: Modal.extend({
       defaultProps: {
         closeButtonProps: { 'aria-label': 'Close' },

@@ -4,8 +4,8 @@ import { useState, type ReactNode } from 'react';
 import { Link } from 'react-router';
 
 import { refusal, useSession } from '../../api/session';
-import { useSuites, type SuitesReport } from '../../api/suites';
-import type { PolicyDetail } from '../../api/types';
+import { useSuites } from '../../api/suites';
+import type { PolicyDetail, SuitesReport } from '../../api/types';
 import { Panel } from '../../components/Panel';
 import { Empty, Failure, Lines, Loading } from '../../components/states';
 import { SuiteReport } from './SuiteReport';
@@ -136,7 +136,12 @@ function NoSuites({ policy, report }: { policy: PolicyDetail; report: SuitesRepo
           <>
             {' '}
             This policy has the Rego of{' '}
-            <Anchor component={Link} inherit to={`/policies/${policy.template}?tab=suite`}>
+            <Anchor
+              component={Link}
+              inherit
+              underline="always"
+              to={`/policies/${policy.template}?tab=suite`}
+            >
               {policy.template}
             </Anchor>
             , whose suites are with it.
