@@ -5,14 +5,15 @@ import type {
   ChangeReply,
   EvaluateReply,
   Impact,
+  ImpactRequest,
   JsonObject,
   Policy,
   PolicyChange,
   PolicyDetail,
   PolicyList,
-  PolicyMode,
-  ScopeKind,
+  TestRequest,
   Validation,
+  VersionList,
 } from './types';
 
 export const policyPath = (policy: string, rest = '') =>
@@ -52,7 +53,7 @@ export function useVersions(id: string) {
   return useQuery({
     queryKey: ['policy', id, 'versions'],
     queryFn: ({ signal }) =>
-      request<{ versions: Policy[]; missing: [number, number][] }>(policyPath(id, '/versions'), {
+      request<VersionList>(policyPath(id, '/versions'), {
         signal,
       }),
   });
@@ -129,15 +130,6 @@ export function useValidation(name: string, rego: string | null) {
   });
 }
 
-export interface TestRequest {
-  rego?: string;
-  action?: string;
-  resource?: unknown;
-  context?: JsonObject;
-  input?: JsonObject;
-  explain: true;
-}
-
 /** What a policy says of a check now; asked when one begins to write cases. */
 export function useExample(
   { id, version }: Pick<Policy, 'id' | 'version'>,
@@ -162,15 +154,6 @@ export function useTest(id: string) {
     mutationFn: (body: TestRequest) =>
       request<EvaluateReply>(policyPath(id, '/test'), { method: 'POST', body }),
   });
-}
-
-export interface ImpactRequest {
-  days?: number;
-  rego?: string;
-  parameters?: JsonObject;
-  scope?: ScopeKind;
-  scope_id?: string;
-  mode?: PolicyMode;
 }
 
 /** What a policy would have done; asked again whenever the request changes. */

@@ -4,7 +4,7 @@ import type { TimeRange } from '../lib/range';
 import { resolve } from '../lib/range';
 import { apiPath, request } from './client';
 import type { Fleet } from './fleet.types';
-import type { Overview } from './stats.types';
+import type { Overview } from './types';
 import type { Enforcement, EnforcementMode } from './types';
 
 export function useOverview(range: TimeRange, refresh: number | false) {

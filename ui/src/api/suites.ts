@@ -2,67 +2,7 @@ import { keepPreviousData, useMutation, useQuery } from '@tanstack/react-query';
 
 import { request } from './client';
 import { policyPath } from './policies';
-import type { Finding, FiredRule, InputRead, Json } from './types';
-
-export type Outcome = 'passed' | 'failed' | 'skipped';
-
-/** An expectation that was not met. */
-export interface Difference {
-  field: 'decision' | 'deny_reasons' | 'warnings' | 'error';
-  expected: Json;
-  got: Json;
-}
-
-export interface SuiteCase {
-  name: string;
-  description?: string;
-  line: number;
-  outcome: Outcome;
-  differences?: Difference[];
-  message?: string | null;
-  /** What the policy said; `test_` rules and skipped cases have none. */
-  got?: {
-    decision: 'allow' | 'deny';
-    deny_reasons: string[];
-    warnings: string[];
-    error?: string | null;
-  } | null;
-  rules?: FiredRule[];
-  reads?: InputRead[];
-  duration_us: number;
-}
-
-export interface Suite {
-  file: string;
-  policy: string;
-  cases: SuiteCase[];
-  duration_ms: number;
-}
-
-/** A suite that could not be run. */
-export interface SuiteProblem {
-  file: string;
-  line?: number | null;
-  column?: number | null;
-  message: string;
-}
-
-export interface SuitesReport {
-  passed: number;
-  failed: number;
-  skipped: number;
-  duration_ms: number;
-  suites: Suite[];
-  invalid: SuiteProblem[];
-  /** Why nothing was run: the policy's own text can't be compiled. */
-  findings: Finding[];
-  looked: string[];
-}
-
-interface SuitesRequest {
-  rego?: string;
-  suite?: string;
-}
+import type { SuitesReport, SuitesRequest } from './types';
 
 const run = (id: string, body: SuitesRequest, signal?: AbortSignal) =>
   request<SuitesReport>(policyPath(id, '/suite'), {

@@ -1,6 +1,6 @@
 import { Anchor, SimpleGrid, Table, Text } from '@mantine/core';
 
-import type { FiredRule, InputRead, Json } from '../api/types';
+import type { FiredRule, InputRead } from '../api/types';
 import classes from './Trace.module.css';
 
 type Show = ((line: number) => void) | undefined;
@@ -93,6 +93,6 @@ function Rows({ title, head, rows }: { title: string; head: string[]; rows: Reac
   );
 }
 
-function shown(value: Json | undefined): string {
+function shown(value: unknown): string {
   return value === undefined ? 'true' : JSON.stringify(value);
 }

@@ -85,6 +85,6 @@ export function ShadowBadge() {
   );
 }
 
-export function scopeText(scope: ScopeKind, id: string | null): string {
+export function scopeText(scope: ScopeKind, id: string | undefined): string {
   return scope === 'global' ? 'Everyone' : `${scope} ${id ?? ''}`.trim();
 }

@@ -77,10 +77,11 @@ export function auditLink(
 
 /** The row that the audit list will show for an event of the live tail. */
 export function rowOf(event: DecisionEvent): DecisionRow {
-  const { policy_name, policies, ...rest } = event;
+  const { policies, ...rest } = event;
   return {
     ...rest,
-    policy: policy_name,
+    policy: event.policy_name,
+    decision_reason: event.reason,
     policies: (policies ?? []).map((policy) => `${policy.name}@${policy.version}`),
   };
 }

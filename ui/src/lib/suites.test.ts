@@ -1,7 +1,6 @@
 import { expect, it } from 'vitest';
 
-import type { Suite } from '../api/suites';
-import type { EvaluatedPolicy } from '../api/types';
+import type { EvaluatedPolicy, Suite } from '../api/types';
 import { caseText, casesOf } from './suites';
 
 const one = (name: string, outcome: 'passed' | 'failed' | 'skipped', description = '') => ({

@@ -1,5 +1,4 @@
-import type { Outcome, Suite, SuiteCase } from '../api/suites';
-import type { EvaluatedPolicy, Json, JsonObject } from '../api/types';
+import type { EvaluatedPolicy, Json, JsonObject, Outcome, Suite, SuiteCase } from '../api/types';
 import { block, flow } from './yaml';
 
 /** What the server calls a suite that came with the request. */

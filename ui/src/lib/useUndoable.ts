@@ -15,7 +15,7 @@ export function useUndoable() {
         notifyDone('Nothing to change: it is so already.');
         return;
       }
-      if (previous === null) {
+      if (typeof previous !== 'number') {
         notifyDone(message);
         return;
       }

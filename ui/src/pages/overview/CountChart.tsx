@@ -4,7 +4,7 @@ import { Box, VisuallyHidden } from '@mantine/core';
 import { useMemo } from 'react';
 import { useNavigate } from 'react-router';
 
-import type { Overview } from '../../api/stats.types';
+import type { Overview } from '../../api/types';
 import { count, shortCount } from '../../lib/format';
 import { tick } from '../../lib/time';
 import { ChartTip } from './ChartTip';

@@ -4,7 +4,7 @@ import { Suspense, lazy } from 'react';
 import { useSearchParams } from 'react-router';
 
 import { useFleet, useOverview } from '../../api/stats';
-import type { Overview as Stats } from '../../api/stats.types';
+import type { Overview as Stats } from '../../api/types';
 import { Page } from '../../components/Page';
 import { Panel } from '../../components/Panel';
 import { RangePicker } from '../../components/RangePicker';
@@ -168,7 +168,7 @@ function History({ stats, search }: { stats: Stats; search: URLSearchParams }) {
             to: link(session_id ? { session_id } : {}),
             value: decisions,
             denials,
-            note: estimated_cost_usd === null ? null : usd(estimated_cost_usd),
+            note: estimated_cost_usd > 0 ? usd(estimated_cost_usd) : null,
           }))}
         />
       </SimpleGrid>

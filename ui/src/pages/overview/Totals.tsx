@@ -2,7 +2,7 @@ import { Card, SimpleGrid, Text } from '@mantine/core';
 import { Link } from 'react-router';
 import type { ReactNode } from 'react';
 
-import type { Overview } from '../../api/stats.types';
+import type { Overview } from '../../api/types';
 import type { Tone } from '../../components/Tone';
 import type { Filters } from '../../lib/filters';
 import { count, micros, percent, shortCount, usd } from '../../lib/format';
@@ -16,6 +16,8 @@ interface Props {
 /** The figures of the time range, each a link to what it counts. */
 export function Totals({ stats, link }: Props) {
   const { totals } = stats;
+  // Callers may tell what a call really cost, and need not.
+  const told = totals.actual_cost_usd > 0;
   const share = (part: number) => (totals.decisions > 0 ? percent(part / totals.decisions) : '–');
   return (
     <SimpleGrid cols={{ base: 2, md: 3, xl: 6 }} spacing={{ base: 'sm', sm: 'md' }}>
@@ -42,19 +44,17 @@ export function Totals({ stats, link }: Props) {
         label="Coverage"
         value={percent(totals.coverage)}
         to={link({ unchecked: 'true' })}
-        tone={totals.coverage !== null && totals.coverage < 0.99 ? 'shadow' : 'good'}
+        tone={(totals.coverage ?? 1) < 0.99 ? 'shadow' : 'good'}
       >
         {count(totals.unchecked)} unchecked
       </Tile>
       <Tile
         label="Spend"
-        value={usd(totals.actual_cost_usd ?? totals.estimated_cost_usd)}
+        value={usd(told ? totals.actual_cost_usd : totals.estimated_cost_usd)}
         to={link({ action: 'llm_call' })}
         tone="quiet"
       >
-        {totals.actual_cost_usd === null
-          ? 'estimated'
-          : `${usd(totals.estimated_cost_usd)} estimated`}
+        {told ? `${usd(totals.estimated_cost_usd)} estimated` : 'estimated'}
       </Tile>
       <Tile
         label="Evaluation errors"

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import type { Overview, TimelinePoint } from '../../api/stats.types';
+import type { Overview, TimelinePoint } from '../../api/types';
 import { bucketLink, points } from './timeline';
 
 const point = (at: string, allow: number): TimelinePoint => ({

@@ -1,4 +1,4 @@
-import type { Overview } from '../../api/stats.types';
+import type { Overview } from '../../api/types';
 import { auditLink, type Filters } from '../../lib/filters';
 
 /** A number of decisions that a chart shows. */

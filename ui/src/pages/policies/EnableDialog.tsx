@@ -13,8 +13,9 @@ import {
 import { useDebouncedValue, useMediaQuery } from '@mantine/hooks';
 import { useMemo, useState } from 'react';
 
-import { useChangePolicy, useImpact, usePolicy, type ImpactRequest } from '../../api/policies';
+import { useChangePolicy, useImpact, usePolicy } from '../../api/policies';
 import type {
+  ImpactRequest,
   JsonObject,
   Policy,
   PolicyDetail,

@@ -12,8 +12,13 @@ import { IconPlayerPlay } from '@tabler/icons-react';
 import { useState } from 'react';
 
 import { useDecision, useRecentDecisions } from '../../api/decisions';
-import type { TestRequest } from '../../api/policies';
-import type { DecisionEvent, DecisionRow, JsonObject, PolicyDetail } from '../../api/types';
+import type {
+  DecisionEvent,
+  DecisionRow,
+  JsonObject,
+  PolicyDetail,
+  TestRequest,
+} from '../../api/types';
 import { Guard } from '../../components/Guard';
 import { JsonView } from '../../components/Json';
 import { Failure, Lines } from '../../components/states';
@@ -26,7 +31,7 @@ interface Props {
   policy: PolicyDetail;
   recorded: DecisionEvent | null;
   busy: boolean;
-  onRun: (request: Omit<TestRequest, 'explain'>) => void;
+  onRun: (request: TestRequest) => void;
 }
 
 export function BenchForm({ policy, recorded, busy, onRun }: Props) {

@@ -1,7 +1,6 @@
 import { Table, Text } from '@mantine/core';
 
-import type { Difference } from '../../api/suites';
-import type { Json } from '../../api/types';
+import type { Difference } from '../../api/types';
 import { DecisionBadge } from '../../components/badges';
 import { words } from '../../lib/format';
 import classes from './Suite.module.css';
@@ -37,9 +36,9 @@ export function Differences({ differences }: { differences: Difference[] }) {
 }
 
 interface ValueProps {
-  field: Difference['field'];
-  value: Json;
-  other: Json;
+  field: string;
+  value: unknown;
+  other: unknown;
   side: 'expected' | 'got';
 }
 

@@ -2,14 +2,14 @@ import { Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { useState } from 'react';
 
 import { useRollback } from '../../api/policies';
-import type { Policy, PolicyDetail } from '../../api/types';
+import type { PolicyDetail, PolicyVersion } from '../../api/types';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
 import { titleOf } from '../../lib/policy';
 
 interface Props {
   policy: PolicyDetail;
-  to: Policy | null;
+  to: PolicyVersion | null;
   onClose: () => void;
 }
 
@@ -25,7 +25,7 @@ export function RollbackDialog({ policy, to, onClose }: Props) {
   );
 }
 
-function Confirm({ policy, to, onClose }: Props & { to: Policy }) {
+function Confirm({ policy, to, onClose }: Props & { to: PolicyVersion }) {
   const [comment, setComment] = useState('');
   const rollback = useRollback();
   const undoable = useUndoable();

@@ -3,7 +3,7 @@ import { useDisclosure } from '@mantine/hooks';
 import { IconCheck, IconMinus, IconX } from '@tabler/icons-react';
 import { memo, useMemo, useState } from 'react';
 
-import type { Suite, SuiteCase } from '../../api/suites';
+import type { Suite, SuiteCase } from '../../api/types';
 import { Panel } from '../../components/Panel';
 import { ToneBadge } from '../../components/Tone';
 import { Trace } from '../../components/Trace';

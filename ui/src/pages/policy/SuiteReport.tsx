@@ -2,7 +2,7 @@ import { Alert, Card, Group, SegmentedControl, Stack, Text, TextInput } from '@m
 import { IconAlertTriangle, IconCircleCheck, IconCircleX, IconSearch } from '@tabler/icons-react';
 import { useDeferredValue, useMemo, useState } from 'react';
 
-import type { SuiteProblem, SuitesReport } from '../../api/suites';
+import type { SuiteProblem, SuitesReport } from '../../api/types';
 import { FindingList } from '../../components/FindingList';
 import { Panel } from '../../components/Panel';
 import { Prose } from '../../components/Prose';

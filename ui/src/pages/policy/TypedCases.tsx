@@ -3,8 +3,8 @@ import { IconPlayerPlay } from '@tabler/icons-react';
 import { useEffect, useMemo, type ReactNode } from 'react';
 
 import { useExample } from '../../api/policies';
-import { useTypedSuite, type SuiteProblem } from '../../api/suites';
-import type { Finding, PolicyDetail } from '../../api/types';
+import { useTypedSuite } from '../../api/suites';
+import type { Finding, PolicyDetail, SuiteProblem } from '../../api/types';
 import { Panel } from '../../components/Panel';
 import { Failure } from '../../components/states';
 import { CodeEditor } from '../../editor';

@@ -4,7 +4,7 @@ import { IconGitCompare, IconRestore } from '@tabler/icons-react';
 import { useState } from 'react';
 
 import { useVersion, useVersions } from '../../api/policies';
-import type { Policy, PolicyDetail } from '../../api/types';
+import type { PolicyDetail, PolicyVersion } from '../../api/types';
 import { Guard } from '../../components/Guard';
 import { Panel } from '../../components/Panel';
 import { Failure, Lines, Loading } from '../../components/states';
@@ -18,7 +18,7 @@ export function VersionsTab({ policy }: { policy: PolicyDetail }) {
   const versions = useVersions(policy.id);
   const [from, setFrom] = useState<number | null>(null);
   const [to, setTo] = useState<number | null>(null);
-  const [back, setBack] = useState<Policy | null>(null);
+  const [back, setBack] = useState<PolicyVersion | null>(null);
   const list = versions.data?.versions ?? [];
   const right = to ?? policy.version;
   const left = from ?? list.find(({ version }) => version < right)?.version ?? null;
@@ -63,10 +63,10 @@ export function VersionsTab({ policy }: { policy: PolicyDetail }) {
 }
 
 interface TableProps {
-  list: Policy[];
+  list: PolicyVersion[];
   newest: number;
   onCompare: (version: number) => void;
-  onBack: (version: Policy) => void;
+  onBack: (version: PolicyVersion) => void;
 }
 
 function VersionTable({ list, newest, onCompare, onBack }: TableProps) {
@@ -146,7 +146,7 @@ function VersionTable({ list, newest, onCompare, onBack }: TableProps) {
 
 interface CompareProps {
   id: string;
-  list: Policy[];
+  list: PolicyVersion[];
   from: number;
   to: number;
   onFrom: (version: number) => void;
