@@ -5,6 +5,8 @@ mod audit;
 mod audit_report;
 mod check;
 mod check_report;
+mod eval;
+mod eval_report;
 mod events;
 mod figures;
 mod fleet;
@@ -19,6 +21,7 @@ mod sink;
 mod sink_report;
 mod sink_run;
 mod stored;
+mod workload;
 
 use clap::Subcommand;
 use uuid::Uuid;
@@ -30,6 +33,7 @@ use crate::config::Config;
 pub(crate) enum Bench {
     Audit(audit::AuditBench),
     Check(check::CheckBench),
+    Eval(eval::EvalBench),
     Reload(reload::ReloadBench),
     Scopes(scopes::ScopesBench),
     Sink(sink::SinkBench),
@@ -39,6 +43,7 @@ pub(crate) async fn run(command: Bench, config: &Config, json: bool) -> anyhow::
     match command {
         Bench::Audit(command) => audit::run(command, config, json).await,
         Bench::Check(command) => check::run(command, config, json).await,
+        Bench::Eval(command) => eval::run(command, config, json).await,
         Bench::Reload(command) => reload::run(command, config, json).await,
         Bench::Scopes(command) => scopes::run(command, config, json).await,
         Bench::Sink(command) => sink::run(command, config, json).await,

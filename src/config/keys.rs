@@ -99,6 +99,7 @@ const KEYS: &[Key] = &[
     key("worker.max_nesting", Count),
     key("worker.max_admin", Count),
     key("worker.remedies_per_second", Count),
+    key("worker.remembered", Count),
     key("limits.instructions", Count),
     key("limits.time", Span),
     key("limits.memory", Size),

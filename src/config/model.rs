@@ -329,6 +329,8 @@ pub struct Worker {
     pub max_admin: usize,
     /// Denials in a second for which the smallest change that would have allowed it is computed; the others carry only what the policy's author says.
     pub remedies_per_second: usize,
+    /// Values of checks by which each thread that evaluates remembers what policies said; 0 remembers nothing.
+    pub remembered: usize,
 }
 
 impl Default for Worker {
@@ -341,6 +343,7 @@ impl Default for Worker {
             max_nesting: 64,
             max_admin: 8,
             remedies_per_second: 20,
+            remembered: 16_384,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regorus::PolicyLengthConfig;
 use regorus::languages::rego::compiler::Compiler;
@@ -11,6 +11,7 @@ use regorus::unstable::{Module, Ref};
 use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
+use super::input_reads::Telling;
 use super::metadata::{self, Metadata};
 use super::{bounded_builtins, builtins, nesting, recursion};
 
@@ -42,6 +43,7 @@ pub struct Compiled {
     pub(super) program: Arc<Program>,
     /// Digest of the Rego text: the same text makes the same program.
     pub(super) digest: [u8; 32],
+    pub(super) telling: Arc<OnceLock<Option<Telling>>>,
     /// The package, without `data.`.
     pub package: String,
     /// What the author says of it.
@@ -132,7 +134,15 @@ pub(super) fn compile_here(
     }
     let program = gathering(&mut engine, &path, gatherer(&path, present))?;
     let digest = Sha256::digest(rego.as_bytes()).into();
-    Ok(Compiled { program, digest, package, metadata })
+    Ok(Compiled { program, digest, telling: Arc::default(), package, metadata })
+}
+
+impl Compiled {
+    /// The program that tells what it reads, made when it is first asked for; none where that can't be
+    /// told.
+    pub(super) fn telling(&self) -> Option<&Telling> {
+        self.telling.get_or_init(|| Telling::new(&self.program)).as_ref()
+    }
 }
 
 /// A module that gathers rules of the package at `path`.

@@ -2,6 +2,7 @@
 //! data as OPA's do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use regorus::Value;
 use serde_json::Map;
@@ -44,7 +45,8 @@ fn compile_here(compiled: &Compiled, rego: &str) -> Result<Option<Compiled>, Eng
         .map_err(|e| EngineError::Parse(compile::shown(&e)))?;
     let program = compile::gathering(&mut engine, &path, gatherer)?;
     let digest = Sha256::new().chain_update(DIGEST_PREFIX).chain_update(compiled.digest).finalize();
-    Ok(Some(Compiled { program, digest: digest.into(), ..compiled.clone() }))
+    let telling = Arc::default();
+    Ok(Some(Compiled { program, digest: digest.into(), telling, ..compiled.clone() }))
 }
 
 /// Whether a rule can be named in a path without brackets; the few others are left out.

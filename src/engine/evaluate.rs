@@ -1,15 +1,20 @@
 //! Evaluation: each policy that applies, in a warmed VM of its own, within its limits.
 
+use std::cell::OnceCell;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regorus::Value;
 use regorus::rvm::vm::RegoVM;
+use serde::Deserialize as _;
 use serde_json::{Map, json};
 
 use super::compile::Compiled;
 use super::document;
-use super::results::{self, SayLimits};
+use super::input_reads::Telling;
+use super::memo::{Known, Memo, Seen};
+use super::results::{self, Said, SayLimits};
 use super::set::{Entry, PolicySet};
 use super::warm::WarmVms;
 use crate::domain::usage::{DEFAULT_WINDOW, LONGEST_WINDOW, UsageSeen};
@@ -75,13 +80,35 @@ pub fn stack_bytes(instructions: usize) -> usize {
 pub struct Evaluator {
     limits: EvaluationLimits,
     warm: WarmVms,
+    /// Those of programs that tell what they read.
+    telling: WarmVms,
+    memo: Memo,
+    remembered: u64,
 }
 
 impl Evaluator {
     /// An evaluator for one thread.
     #[must_use]
     pub fn new(limits: EvaluationLimits) -> Self {
-        Self { limits, warm: WarmVms::new(limits) }
+        Self::remembering(limits, 0)
+    }
+
+    /// One that remembers what policies said, by so many values of what they read.
+    #[must_use]
+    pub fn remembering(limits: EvaluationLimits, most: usize) -> Self {
+        let (warm, telling) = (WarmVms::new(limits), WarmVms::new(limits));
+        Self { limits, warm, telling, memo: Memo::new(most), remembered: 0 }
+    }
+
+    /// How often a policy was not run, because what it says was known.
+    #[must_use]
+    pub const fn remembered(&self) -> u64 {
+        self.remembered
+    }
+
+    #[cfg(test)]
+    pub(super) const fn memo(&self) -> &Memo {
+        &self.memo
     }
 
     /// What each policy that applies says.
@@ -89,12 +116,11 @@ impl Evaluator {
         let package = check.request.package.as_deref();
         let applying = set.applying(check.identity, package);
         let mut outcomes = Vec::with_capacity(applying.len() + 1);
-        if !applying.is_empty() {
-            let base = Value::from(serde_json::Value::Object(check.input.clone()));
-            for index in applying {
-                if let Some(entry) = set.entry(index) {
-                    outcomes.push(self.evaluate_one(entry, &base, check.usage));
-                }
+        // Made when a policy has to be run.
+        let base = OnceCell::new();
+        for index in applying {
+            if let Some(entry) = set.entry(index) {
+                outcomes.push(self.evaluate_one(entry, check, &base));
             }
         }
         if let Some(package) = package.filter(|package| !set.has_package(package)) {
@@ -111,8 +137,8 @@ impl Evaluator {
     fn evaluate_one(
         &mut self,
         entry: &Entry,
-        base: &Value,
-        usage: Option<&CountCalls<'_>>,
+        check: &Check<'_>,
+        base: &OnceCell<Value>,
     ) -> PolicyOutcome {
         let policy = entry.policy();
         let mut outcome = PolicyOutcome {
@@ -125,13 +151,13 @@ impl Evaluator {
             fail_mode: policy.fail_mode,
             ..PolicyOutcome::default()
         };
-        let usage = usage.and_then(|count| usage_of(policy, count));
+        let usage = check.usage.and_then(|count| usage_of(policy, count));
         outcome.usage = usage.filter(|_| entry.names_usage());
-        match self.say(entry, base, usage) {
+        match self.say(entry, Seen { input: check.input, usage }, base) {
             Ok(said) => {
                 outcome.verdict = said.verdict;
-                outcome.deny_reasons = said.deny_reasons;
-                outcome.warnings = said.warnings;
+                outcome.deny_reasons.clone_from(&said.deny_reasons);
+                outcome.warnings.clone_from(&said.warnings);
             }
             Err(error) => outcome.error = Some(error),
         }
@@ -151,21 +177,42 @@ impl Evaluator {
     ) -> Result<Option<Map<String, serde_json::Value>>, String> {
         let Some(entry) = set.by_package(package).next() else { return Ok(None) };
         let Some(compiled) = entry.document()? else { return Ok(None) };
-        let base = Value::from(serde_json::Value::Object(check.input.clone()));
+        let base = value_of(check.input);
         let usage = check.usage.and_then(|count| usage_of(entry.policy(), count));
-        let value = self.run(compiled, input_of(entry.policy(), &base, usage))?;
+        let value = self.run(compiled, input_of(entry, &base, usage))?;
         document::read(&value).map(Some)
     }
 
     fn say(
         &mut self,
         entry: &Entry,
-        base: &Value,
-        usage: Option<UsageSeen>,
-    ) -> Result<results::Said, String> {
+        seen: Seen<'_>,
+        base: &OnceCell<Value>,
+    ) -> Result<Arc<Said>, String> {
         let compiled = entry.compiled().as_ref().map_err(Clone::clone)?;
-        let value = self.run(compiled, input_of(entry.policy(), base, usage))?;
-        results::read(&value, self.limits.say())
+        let telling = if self.memo.is_off() { None } else { compiled.telling() };
+        let known = telling.map(|telling| self.memo.find(entry, &telling.places, seen));
+        if let Some(Known::Said(said)) = known {
+            self.remembered += 1;
+            return Ok(said);
+        }
+        let input = input_of(entry, base.get_or_init(|| value_of(seen.input)), seen.usage);
+        if let (Some(telling), Some(Known::No)) = (telling, known) {
+            let vm = self.telling.of(compiled, &telling.program);
+            let (value, read) = Telling::told(|| run(vm, input.clone()));
+            let said = value.and_then(|value| results::read(&value, self.limits.say()));
+            match (said, read) {
+                (Ok(said), Some(read)) => {
+                    let said = Arc::new(said);
+                    self.memo.learn(entry, &telling.places, seen, &read, &said);
+                    return Ok(said);
+                }
+                // Telling costs too: the program itself may be within its limits.
+                _ => self.telling.remove(compiled),
+            }
+        }
+        let value = self.run(compiled, input)?;
+        results::read(&value, self.limits.say()).map(Arc::new)
     }
 
     fn run(&mut self, compiled: &Compiled, input: Value) -> Result<Value, String> {
@@ -178,15 +225,19 @@ impl Evaluator {
     }
 }
 
+/// An input as the VM reads it.
+fn value_of(input: &Map<String, serde_json::Value>) -> Value {
+    Value::deserialize(input).unwrap_or(Value::Undefined)
+}
+
 /// The input of one policy: what all share, with its parameters and its usage.
-fn input_of(policy: &Policy, base: &Value, usage: Option<UsageSeen>) -> Value {
+fn input_of(entry: &Entry, base: &Value, usage: Option<UsageSeen>) -> Value {
     let mut input = base.clone();
     if let Ok(members) = input.as_object_mut() {
         if let Some(usage) = usage {
             members.insert(Value::from("usage"), Value::from(json!(usage)));
         }
-        let parameters = serde_json::Value::Object(policy.parameters.clone());
-        members.insert(Value::from("parameters"), Value::from(parameters));
+        members.insert(Value::from("parameters"), entry.parameters().clone());
     }
     input
 }

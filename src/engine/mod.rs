@@ -3,6 +3,7 @@
 
 mod admit;
 mod ast;
+mod bench;
 mod bounded;
 mod bounded_builtins;
 mod builtins;
@@ -13,7 +14,9 @@ mod entry_types;
 mod error;
 mod evaluate;
 mod finding;
+mod input_reads;
 mod lint;
+mod memo;
 mod metadata;
 mod mutants;
 mod nesting;
@@ -33,6 +36,7 @@ mod warm;
 pub use crate::domain::trace::Change;
 pub use crate::domain::{Finding, FindingSeverity};
 pub use admit::{Admitted, admit};
+pub use bench::RuleByRule;
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;
 pub use evaluate::{Check, CountCalls, EvaluationLimits, Evaluator, stack_bytes};

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use regorus::Value;
 use regorus::rvm::instructions::{BuiltinCallParams, Instruction};
 use regorus::rvm::program::{BuiltinInfo, Program, RuleType};
+use regorus::unstable::BuiltinFcn;
 
-use super::bounded;
 use super::compile::ENTRY_POINT;
+use super::{bounded, input_reads};
 
 /// Values that are kept of definitions that held.
 const MOST_VALUES: usize = 256;
@@ -33,6 +34,8 @@ pub(super) struct Body {
 enum Mark {
     Line(usize),
     Held(Body),
+    /// A place of the input is read next.
+    Read(u32),
 }
 
 /// What is put before an instruction.
@@ -136,7 +139,7 @@ fn note(args: &[Value]) {
 }
 
 /// Every body with its first instruction and the one that ends it.
-fn bodies(program: &Program) -> Vec<(Body, usize, usize)> {
+pub(super) fn bodies(program: &Program) -> Vec<(Body, usize, usize)> {
     let mut found = Vec::new();
     for (rule, info) in program.rule_infos.iter().enumerate() {
         for (definition, starts) in info.definitions.iter().enumerate() {
@@ -224,6 +227,22 @@ fn held_probes(program: &Program, bodies: &[(Body, usize, usize)]) -> BTreeMap<u
     probes
 }
 
+/// A program that notes the places of its input before it reads them: their numbers by instruction.
+/// None where there is no room for all.
+pub(super) fn with_reads(
+    program: &Program,
+    bodies: &[(Body, usize, usize)],
+    reads: &BTreeMap<usize, u32>,
+) -> Option<Program> {
+    if program.instructions.len() + 2 * reads.len() > MOST_INSTRUCTIONS {
+        return None;
+    }
+    let probe = |place: &u32| vec![Probe { mark: Mark::Read(*place), registers: Vec::new() }];
+    let probes = reads.iter().map(|(pc, place)| (*pc, probe(place))).collect();
+    let (program, marks) = insert(program, bodies, probes);
+    (marks.len() == reads.len()).then_some(program)
+}
+
 /// Instructions at which jumps arrive.
 fn targets(program: &Program) -> BTreeSet<usize> {
     let data = &program.instruction_data;
@@ -244,7 +263,23 @@ fn insert(
     if probes.is_empty() {
         return (new, marks);
     }
-    let builtins: Vec<Option<u16>> = (1..=3).map(|args| add_builtin(&mut new, args)).collect();
+    let noting = |args| -> BuiltinFcn {
+        let function = |_: &_, _: &[_], args: &[Value], _| {
+            note(args);
+            Ok(Value::Bool(true))
+        };
+        (function, args)
+    };
+    let reading: BuiltinFcn = (
+        |_, _, args, _| {
+            input_reads::note(args);
+            Ok(Value::Bool(true))
+        },
+        1,
+    );
+    let builtins: Vec<Option<u16>> =
+        (1..=3).map(|args| add_builtin(&mut new, "note", noting(args))).collect();
+    let reading = add_builtin(&mut new, "read", reading);
     let scratch = scratch_registers(&mut new, bodies);
 
     let mut moved: Vec<usize> = Vec::with_capacity(program.instructions.len() + 1);
@@ -254,13 +289,16 @@ fn insert(
         moved.push(new.instructions.len());
         let span = program.instruction_spans.get(pc).cloned().flatten();
         for probe in probes.get(&pc).map(Vec::as_slice).unwrap_or_default() {
-            let builtin = builtins.get(probe.registers.len()).copied().flatten();
+            let (builtin, number) = match probe.mark {
+                Mark::Read(place) => (reading, u64::from(place)),
+                _ => (builtins.get(probe.registers.len()).copied().flatten(), marks.len() as u64),
+            };
             let (Some(builtin_index), Some(scratch)) = (builtin, scratch.get(&owner(bodies, pc)))
             else {
                 continue;
             };
             let Ok(literal_idx) = u16::try_from(new.literals.len()) else { continue };
-            new.literals.push(Value::from(marks.len() as u64));
+            new.literals.push(Value::from(number));
             marks.push(probe.mark);
             let mut args = [0_u8; 8];
             let registers = std::iter::once(scratch).chain(&probe.registers);
@@ -308,19 +346,14 @@ fn scratch_registers(
     scratch
 }
 
-fn add_builtin(program: &mut Program, num_args: u8) -> Option<u16> {
+fn add_builtin(program: &mut Program, name: &str, function: BuiltinFcn) -> Option<u16> {
     let index = u16::try_from(program.builtin_info_table.len()).ok()?;
+    let num_args = function.1;
     program.builtin_info_table.push(BuiltinInfo {
-        name: format!("sluicegate.note_{num_args}"),
+        name: format!("sluicegate.{name}_{num_args}"),
         num_args: u16::from(num_args),
     });
-    program.resolved_builtins.push((
-        |_, _, args, _| {
-            note(args);
-            Ok(Value::Bool(true))
-        },
-        num_args,
-    ));
+    program.resolved_builtins.push(function);
     Some(index)
 }
 

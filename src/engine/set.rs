@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use regorus::Value;
 use sha2::{Digest, Sha256};
 
 use super::compile::Compiled;
@@ -18,6 +19,7 @@ pub struct Entry {
     compiled: Result<Compiled, String>,
     digest: [u8; 32],
     names_usage: bool,
+    parameters: Value,
     document: OnceLock<Result<Option<Compiled>, String>>,
 }
 
@@ -31,7 +33,8 @@ impl Entry {
     pub fn new(policy: Policy, compiled: Result<Compiled, String>) -> Self {
         let digest = digest(&policy, compiled.as_ref().err());
         let names_usage = policy.rego.contains("usage");
-        Self { policy, compiled, digest, names_usage, document: OnceLock::new() }
+        let parameters = Value::from(serde_json::Value::Object(policy.parameters.clone()));
+        Self { policy, compiled, digest, names_usage, parameters, document: OnceLock::new() }
     }
 
     /// The policy with its settings.
@@ -65,6 +68,11 @@ impl Entry {
     /// Whether its Rego names `usage`, so that what it was told of it belongs to the record.
     pub(super) const fn names_usage(&self) -> bool {
         self.names_usage
+    }
+
+    /// Its parameters as the VM reads them.
+    pub(super) const fn parameters(&self) -> &Value {
+        &self.parameters
     }
 
     /// How the policy takes part.

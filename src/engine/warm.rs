@@ -54,15 +54,20 @@ impl WarmVms {
 
     /// The VM of a program.
     pub(super) fn get(&mut self, compiled: &Compiled) -> &mut RegoVM {
+        self.of(compiled, &compiled.program)
+    }
+
+    /// The VM of another program of the same text, where these VMs are for such programs.
+    pub(super) fn of(&mut self, compiled: &Compiled, program: &Arc<Program>) -> &mut RegoVM {
         if self.vms.len() >= self.most && !self.vms.contains_key(&compiled.digest) {
             self.make_room();
         }
         self.clock += 1;
         let limits = &self.limits;
-        let warm = self.vms.entry(compiled.digest).or_insert_with(|| Warm {
-            vm: limited(Arc::clone(&compiled.program), limits),
-            used: 0,
-        });
+        let warm = self
+            .vms
+            .entry(compiled.digest)
+            .or_insert_with(|| Warm { vm: limited(Arc::clone(program), limits), used: 0 });
         warm.used = self.clock;
         &mut warm.vm
     }

@@ -146,6 +146,8 @@ metrics! {
     check_duration: Histogram(histogram) "sluicegate_check_duration_seconds" Seconds;
     /// Evaluation of all policies that apply to one check.
     evaluation_duration: Histogram(histogram) "sluicegate_evaluation_duration_seconds" Seconds;
+    /// Evaluations of a policy that needed no run: what it says of what it reads was known.
+    remembered: Counter(counter) "sluicegate_policy_evaluations_remembered_total" Count;
     /// From the publication of an event to the stream's acknowledgement.
     audit_acknowledge: Histogram(histogram) "sluicegate_audit_acknowledge_seconds" Seconds;
     /// Events that wait in memory to be sent again.
@@ -380,6 +382,7 @@ mod tests {
         policy_decisions("cost_control", PolicyOutcome::ShadowDeny).increment(1);
         check_duration().record(0.000_03);
         evaluation_duration().record(0.1);
+        remembered().increment(1);
         audit_acknowledge().record(0.1);
         audit_pending().set(1.0);
         audit_in_flight().increment(1.0);

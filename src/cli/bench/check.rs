@@ -202,7 +202,7 @@ fn payload(file: Option<&Path>, batch: u16, session: &str) -> anyhow::Result<Byt
 }
 
 /// About 400 bytes, as agents send them; two rules of `cost_control` deny it where that is active.
-fn default_check(session: &str) -> Value {
+pub(super) fn default_check(session: &str) -> Value {
     json!({
         "action": "llm_call",
         "resource": {"model": "gpt-4", "provider": "openai", "prompt_length": 1234, "max_tokens": 2048},

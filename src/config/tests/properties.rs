@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn shown_values_can_be_written_back(
         queue in 1..1_000_000_usize,
-        nanos in 1_000_000..3_600_000_000_000_u64,
+        nanos in 1_000_000_000..3_600_000_000_000_u64,
         bytes in (1_u64 << 20)..(1 << 50),
         name in "[a-z\"\\\\ é\n]{0,12}",
         flag: bool,

@@ -23,7 +23,12 @@ fn every_number_is_bounded() {
             _ => &[],
         };
         // None of these, which both keys take: one per core, and none at all.
-        let zero = ["worker.evaluation_threads", "worker.remedies_per_second", "http.rate_limit"];
+        let zero = [
+            "worker.evaluation_threads",
+            "worker.remedies_per_second",
+            "worker.remembered",
+            "http.rate_limit",
+        ];
         for value in wrong.iter().filter(|v| **v != "0" || !zero.contains(&key.path)) {
             let error = load(&set(&[&format!("{}={value}", key.path)])).expect_err(key.path);
             assert!(error.to_string().contains(&format!("`{}` is ", key.path)), "{value}: {error}");

@@ -63,6 +63,7 @@ fn counts(c: &Config, findings: &mut Findings) {
         ("policies.max_policies", c.policies.max_policies, 1, 1_000_000),
         ("policies.change_attempts", c.policies.change_attempts, 1, 10_000),
         ("worker.remedies_per_second", c.worker.remedies_per_second, 0, 100_000),
+        ("worker.remembered", c.worker.remembered, 0, 10_000_000),
         ("worker.max_admin", c.worker.max_admin, 1, 1_024),
         ("sink.batch_rows", c.sink.batch_rows, 1, 1_000_000),
         ("http.max_batch", c.http.max_batch, 1, 100_000),

@@ -218,6 +218,7 @@ impl Decider {
         let input = input::build(&request, timestamp);
         let in_force = self.policies.current();
         let second = usage::now();
+        let before = evaluator.remembered();
         let mut decision = self.weigh(&in_force, &request, &identity, &input, second, evaluator);
         let elapsed = start.elapsed();
         let document = if asked.document {
@@ -235,6 +236,7 @@ impl Decider {
             decision.warnings.dedup();
         }
         metrics::evaluation_duration().record(elapsed.as_secs_f64());
+        metrics::remembered().increment(evaluator.remembered().saturating_sub(before));
         counted(&decision, &request);
 
         let stamp = Stamp {
@@ -417,7 +419,7 @@ pub(super) const fn fail_mode(mode: config::FailMode) -> FailMode {
     }
 }
 
-pub(in crate::roles) fn evaluation_limits(config: &Config) -> EvaluationLimits {
+pub(crate) fn evaluation_limits(config: &Config) -> EvaluationLimits {
     EvaluationLimits {
         instructions: config.limits.instructions,
         time: config.limits.time,

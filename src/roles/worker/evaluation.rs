@@ -44,12 +44,13 @@ impl Pool {
             let (jobs, decider, recorder) = (jobs.clone(), Arc::clone(&decider), recorder.clone());
             let runtime = tokio::runtime::Handle::current();
             let acknowledge = config.audit.acknowledge;
+            let remembered = config.worker.remembered;
             let (done, wait) = oneshot::channel();
             std::thread::Builder::new()
                 .name(format!("evaluate-{number}"))
                 .stack_size(stack_bytes(config.limits.instructions))
                 .spawn(move || {
-                    let mut evaluator = Evaluator::new(decider.limits());
+                    let mut evaluator = Evaluator::remembering(decider.limits(), remembered);
                     while let Ok(job) = jobs.recv() {
                         let (recorder, decider) = (recorder.clone(), Arc::clone(&decider));
                         let finish =

@@ -19,11 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(in crate::roles) use self::live::entry;
 pub use self::live::{AdmittedFolder, admit_folder};
-pub(in crate::roles) use self::{
-    decide::evaluation_limits,
-    live::{compile_limits, entry},
-};
+pub(crate) use self::{decide::evaluation_limits, live::compile_limits};
 
 use self::decide::Decider;
 use self::evaluation::Pool;

@@ -413,7 +413,7 @@ fn said(key: &str, problem: &str) -> String {
 }
 
 /// How large a policy may be.
-pub(in crate::roles) fn compile_limits(config: &Config) -> CompileLimits {
+pub(crate) fn compile_limits(config: &Config) -> CompileLimits {
     CompileLimits {
         bytes: bytes(config.limits.policy_bytes),
         nesting: config.limits.policy_nesting,
