@@ -1,5 +1,5 @@
 // Before the first paint, so that a dark console never flashes white. A file of its own because the
-// content security policy allows no inline script. Browsers keep it for long: a change needs a new name.
+// content security policy allows no inline script; not a module, for those run too late.
 (function () {
   var stored = null;
   try {
