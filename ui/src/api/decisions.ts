@@ -4,7 +4,7 @@ import type { Filters } from '../lib/filters';
 import { ApiError, apiPath, request, type Query } from './client';
 import type { DecisionDetail, DecisionPage, Explanation } from './types';
 
-export const PAGE = 500;
+const PAGE = 500;
 
 export function useDecisions(filters: Filters, window: { since?: string; until?: string }) {
   const query: Query = { ...filters, ...window };

@@ -38,7 +38,7 @@ export function useSignOut() {
   });
 }
 
-export function hasRole(session: Session | undefined, needed: Role): boolean {
+function hasRole(session: Session | undefined, needed: Role): boolean {
   if (!session?.role) return false;
   return ORDER.indexOf(session.role) >= ORDER.indexOf(needed);
 }

@@ -1,4 +1,4 @@
-import { Alert, Box, Button, Center, Group, Skeleton, Stack, Text, ThemeIcon } from '@mantine/core';
+import { Box, Button, Center, Group, Skeleton, Stack, Text, ThemeIcon } from '@mantine/core';
 import {
   IconAlertTriangle,
   IconDatabaseOff,
@@ -9,6 +9,7 @@ import {
 import type { ComponentType, ReactNode } from 'react';
 
 import { ApiError } from '../api/client';
+import { Note } from './Note';
 
 interface EmptyProps {
   icon: ComponentType<{ size?: number; stroke?: number }>;
@@ -49,18 +50,8 @@ interface FailureProps {
 export function Failure({ error, what, retry }: FailureProps) {
   const { icon: Icon, title, detail } = described(error, what);
   return (
-    <Alert
-      role="alert"
-      variant="default"
-      icon={<Icon size={20} />}
-      title={title}
-      styles={{
-        root: { background: 'var(--sg-deny-soft)', borderColor: 'transparent' },
-        icon: { color: 'var(--sg-deny-text)' },
-        title: { color: 'var(--sg-deny-text)' },
-      }}
-    >
-      <Text size="sm">{detail}</Text>
+    <Note tone="deny" icon={Icon} title={title} role="alert">
+      {detail}
       {retry ? (
         <Group mt="sm">
           <Button size="xs" variant="default" onClick={retry}>
@@ -68,7 +59,7 @@ export function Failure({ error, what, retry }: FailureProps) {
           </Button>
         </Group>
       ) : null}
-    </Alert>
+    </Note>
   );
 }
 

@@ -1,7 +1,8 @@
-import { Alert, Button, Card, Code, Group, List, Stack, Text } from '@mantine/core';
+import { Button, Card, Code, Group, List, Stack, Text } from '@mantine/core';
 import { IconLock } from '@tabler/icons-react';
 
 import { useSession, useSignOut } from '../api/session';
+import { Note } from '../components/Note';
 import { Page } from '../components/Page';
 
 /** For who may ask and not look: what the token is for, and how to get further. */
@@ -13,19 +14,12 @@ export function CheckerPage() {
     <Page title="This token asks for decisions" lead="It has the role checker, made for agents.">
       <Card className="sg-card" maw={760}>
         <Stack gap="md">
-          <Alert
-            role="note"
-            variant="default"
-            icon={<IconLock size={20} />}
-            styles={{
-              root: { background: 'var(--sg-shadow-soft)', borderColor: 'transparent' },
-              icon: { color: 'var(--sg-shadow-text)' },
-              message: { color: 'var(--sg-shadow-text)' },
-            }}
-          >
-            Policies, decisions, violations and the fleet can&apos;t be seen with it. That takes a
-            token with the role viewer, author or admin.
-          </Alert>
+          <Note tone="shadow" icon={IconLock}>
+            <Text inherit c="var(--sg-shadow-text)">
+              Policies, decisions, violations and the fleet can&apos;t be seen with it. That takes a
+              token with the role viewer, author or admin.
+            </Text>
+          </Note>
           <Text size="sm">
             {session.signed_in ? (
               <>

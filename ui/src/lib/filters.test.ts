@@ -53,7 +53,7 @@ describe('matches', () => {
     const fitting = {
       decision: 'deny',
       policy: 'cost_control',
-      reason: 'too_many_calls',
+      reason: 'budget_exceeded',
       text: 'GPT',
     };
     expect(matches(row, fitting)).toBe(true);
@@ -64,6 +64,7 @@ describe('matches', () => {
     { agent: 'planner-2' },
     { policy: 'cost' },
     { reason: 'budget' },
+    { reason: 'too_many_calls' },
     { error: 'true' },
     { unchecked: 'true' },
     { text: 'claude' },

@@ -18,7 +18,7 @@ export const VALUE_FILTERS = [
 export const FLAG_FILTERS = ['error', 'shadow', 'unchecked'] as const;
 
 export type ValueFilter = (typeof VALUE_FILTERS)[number];
-export type FlagFilter = (typeof FLAG_FILTERS)[number];
+type FlagFilter = (typeof FLAG_FILTERS)[number];
 /** Without a value a filter is not set. */
 export type Filters = { [key in ValueFilter]?: string | undefined } & {
   [key in FlagFilter]?: string | undefined;
@@ -102,7 +102,7 @@ export function matches(row: DecisionRow, filters: Filters): boolean {
     (!policy ||
       row.policy === policy ||
       row.policies.some((one) => one.startsWith(`${policy}@`))) &&
-    (!reason || row.deny_reasons.includes(reason) || row.would_deny.includes(reason)) &&
+    (!reason || row.deny_reasons.includes(reason)) &&
     (!filters.error || row.error) &&
     (!filters.shadow || row.would_deny.length > 0) &&
     (!filters.unchecked || row.unchecked !== '') &&

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import type { EvaluatedPolicy, Suite } from '../api/types';
+import type { Suite } from '../api/types';
 import { caseText, casesOf } from './suites';
 
 const one = (name: string, outcome: 'passed' | 'failed' | 'skipped', description = '') => ({
@@ -38,7 +38,7 @@ it('writes an evaluation as a case', () => {
     decision: 'deny',
     deny_reasons: ['budget_exceeded'],
     warnings: [],
-  } as unknown as EvaluatedPolicy;
+  };
   expect(caseText(input, result, { limit: 2 })).toBe(`  - name: llm_call_deny_budget_exceeded
     action: llm_call
     resource: {model: gpt-4}

@@ -51,12 +51,13 @@ function membersOf(input: JsonObject): JsonObject {
   return members;
 }
 
+type Said = Pick<EvaluatedPolicy, 'decision' | 'deny_reasons' | 'warnings' | 'error'>;
+
+/** What a policy says that restricts nothing. */
+export const NOTHING_SAID: Said = { decision: 'allow', deny_reasons: [], warnings: [] };
+
 /** An evaluation as a case of a suite: it expects what the policy says now, with these settings. */
-export function caseText(
-  input: JsonObject,
-  result: EvaluatedPolicy,
-  parameters: JsonObject,
-): string {
+export function caseText(input: JsonObject, result: Said, parameters: JsonObject): string {
   const members = membersOf(input);
   // Defaults of the others are filled in.
   if (Object.keys(parameters).length > 0) members['parameters'] = parameters;
@@ -66,7 +67,7 @@ export function caseText(
 }
 
 /** A name for a case: what was asked, and what came of it. */
-function caseName(input: JsonObject, result: EvaluatedPolicy): string {
+function caseName(input: JsonObject, result: Said): string {
   const said = result.deny_reasons[0] ?? result.warnings[0] ?? result.decision;
   return identifier([input['action'], result.decision, said === result.decision ? '' : said]);
 }

@@ -1,7 +1,8 @@
-import { Anchor, Stack, Table, Text } from '@mantine/core';
+import { Anchor, Stack, Text } from '@mantine/core';
 import type { ReactNode } from 'react';
 
 import type { DecisionDetail } from '../../api/types';
+import { FactTable } from '../../components/FactTable';
 import { CopyIcon } from '../../components/Json';
 import { Time } from '../../components/Time';
 import { SeverityBadge } from '../../components/badges';
@@ -31,7 +32,7 @@ export function DecisionFacts({ detail, onFilter }: Props) {
     );
   return (
     <Stack gap="lg">
-      <Facts
+      <FactTable
         rows={[
           ['Agent', narrow('agent', decision.agent)],
           ['User', narrow('user', decision.user)],
@@ -66,7 +67,7 @@ export function DecisionFacts({ detail, onFilter }: Props) {
           Outcome
         </Text>
         {outcome ? (
-          <Facts
+          <FactTable
             rows={[
               ['How it went', outcome.outcome],
               ...(outcome.exception_type
@@ -91,7 +92,7 @@ export function DecisionFacts({ detail, onFilter }: Props) {
           <Text fw={600} size="sm" mb={4}>
             Violations
           </Text>
-          <Facts
+          <FactTable
             rows={violations.map((violation) => [
               violation.policy_name,
               <span key={violation.id}>
@@ -103,22 +104,5 @@ export function DecisionFacts({ detail, onFilter }: Props) {
         </div>
       ) : null}
     </Stack>
-  );
-}
-
-function Facts({ rows }: { rows: [string, ReactNode][] }) {
-  return (
-    <Table layout="fixed" verticalSpacing={6}>
-      <Table.Tbody>
-        {rows.map(([name, value]) => (
-          <Table.Tr key={name}>
-            <Table.Th w={130} scope="row" c="dimmed" fw={500}>
-              {name}
-            </Table.Th>
-            <Table.Td style={{ overflowWrap: 'anywhere' }}>{value}</Table.Td>
-          </Table.Tr>
-        ))}
-      </Table.Tbody>
-    </Table>
   );
 }

@@ -44,8 +44,14 @@ export function useLiveRows(
     },
     [key],
   );
-  // What the server can't filter by is filtered above.
-  const { decision, action, agent, session_id, policy } = filters;
-  const state = useDecisionTail(on, { decision, action, agent, session_id, policy }, take);
+  const state = useDecisionTail(on, watchedBy(filters), take);
   return { ...live, state };
+}
+
+/** The filters that live events have; by the others rows are picked above. */
+function watchedBy(filters: Filters): Filters {
+  const { decision, action, agent, user, session_id, run_id, project_id } = filters;
+  const { policy, reason, error, shadow } = filters;
+  const who = { agent, user, session_id, run_id, project_id };
+  return { decision, action, policy, reason, error, shadow, ...who };
 }

@@ -1,7 +1,8 @@
-import { Alert, Group, Progress, Stack, Table, Text } from '@mantine/core';
+import { Group, Progress, Stack, Table, Text } from '@mantine/core';
 import { IconDatabaseOff } from '@tabler/icons-react';
 
 import type { Fleet } from '../../api/fleet.types';
+import { Note } from '../../components/Note';
 import { Panel } from '../../components/Panel';
 import { Time } from '../../components/Time';
 import { bytes, count, seconds } from '../../lib/format';
@@ -13,17 +14,12 @@ export function ClickHousePanel({ clickhouse }: { clickhouse: Fleet['clickhouse'
       aside={<span className="sg-mono">{clickhouse.url}</span>}
     >
       {clickhouse.unavailable ? (
-        <Alert
-          variant="default"
-          icon={<IconDatabaseOff size={20} />}
-          title="History does not answer"
-          styles={{ root: { background: 'var(--sg-deny-soft)', borderColor: 'transparent' } }}
-        >
+        <Note tone="deny" icon={IconDatabaseOff} title="History does not answer" role="alert">
           <Text size="sm">{clickhouse.unavailable}</Text>
           <Text size="sm" mt={4}>
             Decisions are made and kept in the audit stream meanwhile, and stored once it is back.
           </Text>
-        </Alert>
+        </Note>
       ) : (
         <Stack gap="lg">
           <Tables tables={clickhouse.tables} />

@@ -1,8 +1,9 @@
-import { Alert, Anchor, Group, SimpleGrid, Stack, Text } from '@mantine/core';
+import { Anchor, Group, SimpleGrid, Stack, Text } from '@mantine/core';
 import { IconAlertTriangle, IconServerOff } from '@tabler/icons-react';
 import { Link } from 'react-router';
 
 import type { Fleet } from '../../api/fleet.types';
+import { Note } from '../../components/Note';
 import { Panel } from '../../components/Panel';
 import { Empty, Failure, Lines, Loading } from '../../components/states';
 import { Time } from '../../components/Time';
@@ -53,16 +54,7 @@ export function FleetPanel({ fleet, error, pending }: Props) {
 export function Attention({ fleet }: { fleet: Fleet }) {
   if (fleet.attention.length === 0) return null;
   return (
-    <Alert
-      variant="default"
-      icon={<IconAlertTriangle size={20} />}
-      title="Wants a look"
-      styles={{
-        root: { background: 'var(--sg-shadow-soft)', borderColor: 'transparent' },
-        icon: { color: 'var(--sg-shadow-text)' },
-        title: { color: 'var(--sg-shadow-text)' },
-      }}
-    >
+    <Note tone="shadow" icon={IconAlertTriangle} title="Wants a look" role="alert">
       <Stack gap={4}>
         {fleet.attention.map(({ about, message }) => (
           <Text key={`${about}${message}`} size="sm">
@@ -70,7 +62,7 @@ export function Attention({ fleet }: { fleet: Fleet }) {
           </Text>
         ))}
       </Stack>
-    </Alert>
+    </Note>
   );
 }
 

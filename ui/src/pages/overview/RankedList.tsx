@@ -5,7 +5,7 @@ import { Panel } from '../../components/Panel';
 import { count } from '../../lib/format';
 import classes from './RankedList.module.css';
 
-export interface RankedRow {
+interface RankedRow {
   name: string;
   to: string;
   value: number;

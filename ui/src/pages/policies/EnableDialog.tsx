@@ -1,5 +1,4 @@
 import {
-  Alert,
   Button,
   Group,
   Modal,
@@ -24,6 +23,7 @@ import type {
   ScopeKind,
 } from '../../api/types';
 import { ImpactPanel } from '../../components/ImpactPanel';
+import { Note } from '../../components/Note';
 import { SchemaForm } from '../../components/SchemaForm';
 import { Failure, Lines, Loading } from '../../components/states';
 import { notifyFailure } from '../../lib/notify';
@@ -181,7 +181,11 @@ function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }
           value={comment}
           onChange={(event) => setComment(event.currentTarget.value)}
         />
-        {policy.problem ? <Alert color="red">{policy.problem}</Alert> : null}
+        {policy.problem ? (
+          <Note tone="error" role="alert">
+            {policy.problem}
+          </Note>
+        ) : null}
         <Group justify="flex-end" className={classes.actions ?? ''}>
           <Button variant="subtle" onClick={onClose}>
             Cancel

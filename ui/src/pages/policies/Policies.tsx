@@ -1,18 +1,11 @@
-import {
-  Alert,
-  Group,
-  SegmentedControl,
-  SimpleGrid,
-  Skeleton,
-  Text,
-  TextInput,
-} from '@mantine/core';
+import { Group, SegmentedControl, SimpleGrid, Skeleton, Text, TextInput } from '@mantine/core';
 import { IconDoorEnter, IconFileOff, IconSearch } from '@tabler/icons-react';
 import { useMemo } from 'react';
 import { useSearchParams } from 'react-router';
 
 import { usePolicies } from '../../api/policies';
 import type { Policy } from '../../api/types';
+import { Note } from '../../components/Note';
 import { Page } from '../../components/Page';
 import { Empty, Failure, Loading } from '../../components/states';
 import { plural } from '../../lib/format';
@@ -51,30 +44,19 @@ export default function Policies() {
       actions={policies.data ? <NewPolicy policies={policies.data.policies} /> : null}
       lead={policies.data ? summary(policies.data.policies) : 'What may be restricted, for whom.'}
     >
-      <Alert
-        role="note"
-        variant="default"
-        icon={<IconDoorEnter size={20} />}
-        styles={{
-          root: { background: 'var(--sg-allow-soft)', borderColor: 'transparent' },
-          icon: { color: 'var(--sg-allow-text)' },
-          message: { color: 'var(--sg-allow-text)', fontWeight: 550 },
-        }}
-      >
-        Default policy: ALLOW ALL. All operations are allowed by default. Enable policies below to
-        add restrictions.
-      </Alert>
+      <Note tone="allow" icon={IconDoorEnter}>
+        <Text inherit fw={550} c="var(--sg-allow-text)">
+          Default policy: ALLOW ALL. All operations are allowed by default. Enable policies below to
+          add restrictions.
+        </Text>
+      </Note>
       {policies.data && policies.data.enforcement !== 'on' ? (
-        <Alert
-          role="note"
-          variant="default"
-          styles={{ root: { background: 'var(--sg-shadow-soft)', borderColor: 'transparent' } }}
-        >
-          <Text size="sm" c="var(--sg-shadow-text)">
+        <Note tone="shadow">
+          <Text inherit c="var(--sg-shadow-text)">
             Enforcement is <b>{policies.data.enforcement}</b>: whatever is enabled here, nothing is
             denied until an admin sets it to on.
           </Text>
-        </Alert>
+        </Note>
       ) : null}
       <Group gap="sm">
         <TextInput

@@ -1,4 +1,4 @@
-import { Alert, Anchor, Box, Card, Group, Switch, Text, Title } from '@mantine/core';
+import { Anchor, Box, Card, Group, Switch, Text, Title } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconAlertTriangle } from '@tabler/icons-react';
 import { Link } from 'react-router';
@@ -6,6 +6,7 @@ import { Link } from 'react-router';
 import { useChangePolicy } from '../../api/policies';
 import type { Policy } from '../../api/types';
 import { Guard } from '../../components/Guard';
+import { Note } from '../../components/Note';
 import { Time } from '../../components/Time';
 import { ToneBadge } from '../../components/Tone';
 import { ModeBadge, SeverityBadge, StatusBadge, scopeText } from '../../components/badges';
@@ -43,18 +44,11 @@ export function PolicyCard({ policy }: { policy: Policy }) {
         {policy.description}
       </Text>
       {policy.problem ? (
-        <Alert
-          variant="default"
-          mt="sm"
-          p="xs"
-          icon={<IconAlertTriangle size={16} />}
-          styles={{
-            root: { background: 'var(--sg-error-soft)', borderColor: 'transparent' },
-            icon: { color: 'var(--sg-error-text)' },
-          }}
-        >
-          <Text size="xs">{policy.problem}</Text>
-        </Alert>
+        <Box mt="sm">
+          <Note tone="error" icon={IconAlertTriangle} role="alert" small>
+            {policy.problem}
+          </Note>
+        </Box>
       ) : null}
       <Group gap={6} mt="md">
         <StatusBadge status={policy.status} />

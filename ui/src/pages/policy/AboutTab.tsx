@@ -1,4 +1,4 @@
-import { Alert, Anchor, Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
+import { Anchor, Button, Grid, Group, Stack, Table, Text } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { IconAdjustments, IconAlertTriangle, IconArrowUp } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
@@ -7,7 +7,9 @@ import { Link } from 'react-router';
 import { useChangePolicy } from '../../api/policies';
 import type { PolicyDetail } from '../../api/types';
 import { CodeEditor } from '../../editor';
+import { FactTable } from '../../components/FactTable';
 import { Guard } from '../../components/Guard';
+import { Note } from '../../components/Note';
 import { Panel } from '../../components/Panel';
 import { Time } from '../../components/Time';
 import { SeverityBadge, scopeText } from '../../components/badges';
@@ -25,9 +27,9 @@ export function AboutTab({ policy }: { policy: PolicyDetail }) {
       <Grid.Col span={{ base: 12, lg: 7 }}>
         <Stack gap="lg">
           {policy.problem ? (
-            <Alert color="red" icon={<IconAlertTriangle size={20} />} title="It can't be evaluated">
+            <Note tone="error" icon={IconAlertTriangle} title="It can't be evaluated" role="alert">
               {policy.problem}
-            </Alert>
+            </Note>
           ) : null}
           <Panel title="Description" aside={<Actions policy={policy} />}>
             <Text size="sm">{policy.description || 'It has no description.'}</Text>
@@ -191,18 +193,7 @@ function Facts({ policy }: { policy: PolicyDetail }) {
   ];
   return (
     <Panel title="Facts">
-      <Table layout="fixed" withRowBorders={false} verticalSpacing={6}>
-        <Table.Tbody>
-          {rows.map(([name, value]) => (
-            <Table.Tr key={name}>
-              <Table.Th w={150} c="dimmed" fw={500} scope="row">
-                {name}
-              </Table.Th>
-              <Table.Td>{value}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
+      <FactTable rows={rows} />
     </Panel>
   );
 }

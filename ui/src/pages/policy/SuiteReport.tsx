@@ -1,9 +1,10 @@
-import { Alert, Card, Group, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
+import { Card, Group, SegmentedControl, Stack, Text, TextInput } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconCircleX, IconSearch } from '@tabler/icons-react';
 import { useDeferredValue, useMemo, useState } from 'react';
 
 import type { SuiteProblem, SuitesReport } from '../../api/types';
 import { FindingList } from '../../components/FindingList';
+import { Note } from '../../components/Note';
 import { Panel } from '../../components/Panel';
 import { Prose } from '../../components/Prose';
 import { count, micros, plural } from '../../lib/format';
@@ -94,16 +95,11 @@ function Totals({ report, cases }: { report: SuitesReport; cases: number }) {
 function Invalid({ problems }: { problems: SuiteProblem[] }) {
   if (problems.length === 0) return null;
   return (
-    <Alert
-      variant="default"
+    <Note
+      tone="error"
       role="alert"
-      icon={<IconAlertTriangle size={20} />}
+      icon={IconAlertTriangle}
       title={`${plural(problems.length, 'problem')}: not everything could be run`}
-      styles={{
-        root: { background: 'var(--sg-error-soft)', borderColor: 'transparent' },
-        icon: { color: 'var(--sg-error-text)' },
-        title: { color: 'var(--sg-error-text)' },
-      }}
     >
       <ul className={classes.list}>
         {problems.map((problem, index) => (
@@ -117,7 +113,7 @@ function Invalid({ problems }: { problems: SuiteProblem[] }) {
           </Text>
         ))}
       </ul>
-    </Alert>
+    </Note>
   );
 }
 

@@ -9,7 +9,7 @@ import { Panel } from '../../components/Panel';
 import { Failure } from '../../components/states';
 import { CodeEditor } from '../../editor';
 import { exampleOf } from '../../lib/example';
-import { caseText, suiteText } from '../../lib/suites';
+import { NOTHING_SAID, caseText, suiteText } from '../../lib/suites';
 import { SuiteReport } from './SuiteReport';
 
 interface Props {
@@ -84,11 +84,13 @@ export function TypedCases({ policy, rego, text, onText, onShow, bar }: Props) {
 
 /** A worked example: a check, and what this policy says of it now. */
 function useExampleText(policy: PolicyDetail, wanted: boolean): string | null {
-  const example = useExample(policy, exampleOf(policy), wanted);
-  if (!example.data) return null;
-  const { input, policies } = example.data;
-  const result = policies[0];
-  return result ? suiteText(policy.name, caseText(input, result, policy.parameters)) : null;
+  const check = exampleOf(policy);
+  const example = useExample(policy, check, wanted);
+  if (example.isPending) return null;
+  // Where the policy can't be tried now, one begins without its answer.
+  const input = example.data?.input ?? check;
+  const result = example.data?.policies[0] ?? NOTHING_SAID;
+  return suiteText(policy.name, caseText(input, result, policy.parameters));
 }
 
 function finding({ line, column, message }: SuiteProblem): Finding {
