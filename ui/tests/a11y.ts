@@ -8,6 +8,10 @@ export async function expectOpenToAll(page: Page): Promise<void> {
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme });
     await expect(page.locator(`html[data-mantine-color-scheme=${colorScheme}]`)).toBeVisible();
+    // Colours change with the next frame, also where motion is not wanted.
+    await page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+    );
     expect(await found(page), colorScheme).toEqual([]);
   }
   const wider = await page.evaluate(
