@@ -23,10 +23,10 @@ impl RuleByRule {
         let compiled = policies.iter().map(|(rego, parameters)| {
             let mut engine = bounded_engine(rego.len());
             let path = engine
-                .add_policy("policy.rego".to_owned(), (*rego).to_owned())
+                .add_policy("bench.rego".to_owned(), (*rego).to_owned())
                 .map_err(|error| EngineError::Parse(shown(&error)))?;
             let present = |rule: &&str| {
-                engine.has_declared_rule_rooted_at("policy.rego", rule).unwrap_or(false)
+                engine.has_declared_rule_rooted_at("bench.rego", rule).unwrap_or(false)
             };
             let rules: Vec<String> = ENTRY_RULES
                 .iter()

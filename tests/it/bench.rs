@@ -171,6 +171,17 @@ fn checks_are_measured_beside_an_echo() {
     let run_of_it = &given["runs"][0];
     assert_eq!(run_of_it["outcomes"]["allow"], run_of_it["check"]["checks"], "{given}");
 
+    let paced = ["--workload", "mixed", "--rate", "400", "--concurrency", "64"];
+    let paced =
+        printed(&run(worker.bench(&["--duration", "1s", "--warmup", "0s", "--json"]).args(paced)));
+    assert_eq!((&paced["workload"], real(&paced["rate_per_second"])), (&json!("mixed"), 400.0));
+    for side in ["check", "echo"] {
+        // What is due is asked: no more, and no less.
+        let asked = number(&paced["runs"][0][side]["requests"]);
+        assert!((398..=402).contains(&asked), "{side}: {paced}");
+    }
+    assert!(number(&paced["runs"][0]["outcomes"]["allow"]) > 0, "{paced}");
+
     let shown = run(&mut worker.bench(&["--duration", "100ms", "--warmup", "0s"]));
     assert!(shown.status.success(), "{shown:?}");
     let text = said(&shown);

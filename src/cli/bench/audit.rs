@@ -95,6 +95,7 @@ async fn measure(
         clients: usize::from(clients),
         warmup: command.warmup / rounds,
         measured: command.duration / rounds,
+        rate: None,
     };
     let turns = rounds * u32::try_from(places.len() * command.concurrency.len())?;
     progress.set_length(u64::try_from((phase(1).length() * turns).as_millis())?);
@@ -157,7 +158,7 @@ async fn prepare(
         .zip(MODES)
         .map(|(worker, (name, _))| Place {
             name,
-            target: Arc::new(Target { subject: worker.subjects.check(), payload: payload.clone() }),
+            target: Arc::new(Target::new(worker.subjects.check(), [payload.clone()])),
             connections: [worker.connection.clone()],
         })
         .collect();
@@ -167,7 +168,7 @@ async fn prepare(
     let answering = bus::connect_once(&config.nats, "bench-echo").await?;
     let echo = Echo::start(&answering, subject.clone(), reply.into()).await?;
     let connections = [bus::connect_once(&config.nats, "bench-client").await?];
-    let target = Arc::new(Target { subject, payload: payload.clone() });
+    let target = Arc::new(Target::new(subject, [payload.clone()]));
     places.push(Place { name: "echo", target, connections });
     Ok((places, payload.len(), echo))
 }

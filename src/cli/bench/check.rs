@@ -1,6 +1,6 @@
 //! `sluicegate bench check`: checks by so many clients at once, and the same requests to an echo.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::check_report::{Report, Run};
 use super::figures::Counts;
 use super::load::{self, Phase, TIMEOUT, Target};
-use super::{run_name, show};
+use super::{run_name, show, workload};
 use crate::bus::bench::Echo;
 use crate::bus::{self, Connection, Subjects};
 use crate::cli::exit::Exit;
@@ -28,7 +28,8 @@ const ROUNDS: u32 = 2;
 
 /// How fast workers answer checks, beside a bare NATS request
 ///
-/// A closed loop: each client asks, waits for the answer, and asks again. The same clients also ask
+/// A closed loop: each client asks, waits for the answer, and asks again; with --rate an open one. The
+/// same clients also ask
 /// a bare echo, which answers as many bytes over the same NATS and does nothing else; both take
 /// turns in one run, so their ratio holds on any machine.
 ///
@@ -41,6 +42,7 @@ Examples:
   sluicegate bench check --concurrency 1,16,64        one after the other, in one table
   sluicegate bench check --duration 30s --json > check.json
   sluicegate bench check --request request.json --connections 8
+  sluicegate bench check --workload mixed --rate 2000 --concurrency 256
 
 Ctrl-C ends it with what was measured by then.")]
 pub(crate) struct CheckBench {
@@ -62,6 +64,46 @@ pub(crate) struct CheckBench {
     /// Ask this instead of the default request: a file with a check as JSON
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
+    /// Ask these, one after the other: `mixed`, which is 4,096 checks as of a fleet, or a file with a
+    /// check on each line, or a decision as `sluicegate audit export --format jsonl` writes it
+    #[arg(long, value_name = "mixed|FILE", conflicts_with = "request")]
+    workload: Option<Workload>,
+    /// Checks that are due each second, whatever the answers do: an open loop, whose latencies count
+    /// from when a check was due. --concurrency is then how many may be under way
+    #[arg(long, value_name = "PER SECOND", value_parser = rate)]
+    rate: Option<f64>,
+}
+
+/// Where the checks come from.
+#[derive(Clone, Debug)]
+enum Workload {
+    Mixed,
+    File(PathBuf),
+}
+
+impl std::str::FromStr for Workload {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == "mixed" { Self::Mixed } else { Self::File(text.into()) })
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mixed => f.write_str("mixed"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn rate(text: &str) -> anyhow::Result<f64> {
+    let rate: f64 = text.parse()?;
+    if !(0.1..=1e6).contains(&rate) {
+        bail!("must be from 0.1 to 1000000");
+    }
+    Ok(rate)
 }
 
 pub(crate) async fn run(command: CheckBench, config: &Config, json: bool) -> anyhow::Result<Exit> {
@@ -69,10 +111,8 @@ pub(crate) async fn run(command: CheckBench, config: &Config, json: bool) -> any
     let name = run_name();
     let session = format!("bench-{name}");
     let subjects = Subjects::new(&config.nats.subject_prefix);
-    let check = Arc::new(Target {
-        subject: if command.batch > 1 { subjects.check_batch() } else { subjects.check() },
-        payload: payload(command.request.as_deref(), command.batch, &session)?,
-    });
+    let subject = if command.batch > 1 { subjects.check_batch() } else { subjects.check() };
+    let check = Arc::new(Target::new(subject, payloads(&command, &name)?));
 
     // The echo answers with what a worker answered, so that both replies cost the same to carry
     // and to read.
@@ -84,17 +124,19 @@ pub(crate) async fn run(command: CheckBench, config: &Config, json: bool) -> any
             return Ok(Exit::Refused);
         }
     };
-    let echo = Arc::new(Target { subject: subjects.bench(&name), payload: check.payload.clone() });
+    let echo = Arc::new(check.same_of(subjects.bench(&name)));
     let responder = Echo::start(&answering, echo.subject.clone(), sample.clone()).await?;
 
     let mut report = Report {
-        request_bytes: check.payload.len(),
+        request_bytes: check.bytes(),
         reply_bytes: sample.len(),
         batch: command.batch,
+        workload: command.workload.as_ref().map(ToString::to_string),
+        rate_per_second: command.rate,
         rounds: ROUNDS,
         duration_seconds: command.duration.as_secs_f64(),
         warmup_seconds: command.warmup.as_secs_f64(),
-        session_id: command.request.is_none().then_some(session),
+        session_id: (command.request.is_none() && command.workload.is_none()).then_some(session),
         cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         interrupted: false,
         runs: Vec::new(),
@@ -155,6 +197,8 @@ fn phase(command: &CheckBench, clients: u16) -> Phase {
         clients: usize::from(clients),
         warmup: command.warmup / ROUNDS,
         measured: command.duration / ROUNDS,
+        // A message carries a batch.
+        rate: command.rate.map(|rate| rate / f64::from(command.batch)),
     }
 }
 
@@ -170,7 +214,7 @@ fn progress(command: &CheckBench) -> anyhow::Result<ProgressBar> {
 /// One check before all others: whether anybody answers, and how; the inner error is a refusal in
 /// the worker's words.
 async fn sample(connection: &Connection, check: &Target) -> anyhow::Result<Result<Bytes, String>> {
-    let answer = connection.request(&check.subject, check.payload.to_vec(), TIMEOUT).await?;
+    let answer = connection.request(&check.subject, check.payload().to_vec(), TIMEOUT).await?;
     if answer.error_code.is_none() {
         return Ok(Ok(answer.payload));
     }
@@ -184,21 +228,34 @@ async fn sample(connection: &Connection, check: &Target) -> anyhow::Result<Resul
     Ok(Err(format!("the worker refuses this request: {place}{}", fault.message)))
 }
 
-fn payload(file: Option<&Path>, batch: u16, session: &str) -> anyhow::Result<Bytes> {
-    let check = match file {
-        Some(path) => {
+/// The messages to send, one after the other.
+fn payloads(command: &CheckBench, name: &str) -> anyhow::Result<Vec<Bytes>> {
+    let session = format!("bench-{name}");
+    let checks = match (&command.request, &command.workload) {
+        (Some(path), _) => {
             let said = || format!("--request {}", path.display());
             let text = std::fs::read(path).with_context(said)?;
-            if batch == 1 {
+            if command.batch == 1 {
                 // As it is: the worker judges it, not we.
-                return Ok(text.into());
+                return Ok(vec![text.into()]);
             }
-            serde_json::from_slice(&text).with_context(said)?
+            vec![serde_json::from_slice(&text).with_context(said)?]
         }
-        None => default_check(session),
+        (None, Some(Workload::Mixed)) => workload::mixed(&session),
+        (None, Some(Workload::File(path))) => {
+            workload::read(path).with_context(|| format!("--workload {}", path.display()))?
+        }
+        (None, None) => vec![default_check(&session)],
     };
-    let body = if batch == 1 { check } else { json!({"checks": vec![check; batch.into()]}) };
-    Ok(serde_json::to_vec(&body)?.into())
+    let message = |checks: Vec<Value>| Ok(serde_json::to_vec(&json!({"checks": checks}))?.into());
+    if command.batch > 1 {
+        // The last one is filled up with the first, so that all are of one size.
+        let (batch, count) = (usize::from(command.batch), checks.len());
+        let batches = count.div_ceil(batch);
+        let mut endless = checks.iter().cloned().cycle();
+        return (0..batches).map(|_| message(endless.by_ref().take(batch).collect())).collect();
+    }
+    checks.iter().map(|check| Ok(serde_json::to_vec(check)?.into())).collect()
 }
 
 /// About 400 bytes, as agents send them; two rules of `cost_control` deny it where that is active.
@@ -217,14 +274,37 @@ pub(super) fn default_check(session: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        bench: CheckBench,
+    }
+
+    fn payloads(line: &[&str]) -> Vec<Value> {
+        let line = std::iter::once("bench").chain(line.iter().copied());
+        let command = Line::try_parse_from(line).unwrap().bench;
+        let payloads = super::payloads(&command, "0123456789ab").unwrap();
+        payloads.iter().map(|payload| serde_json::from_slice(payload).unwrap()).collect()
+    }
 
     #[test]
     fn the_default_request_is_of_the_size_that_agents_send() {
-        let one = payload(None, 1, "bench-0123456789ab").unwrap();
-        assert!((380..=440).contains(&one.len()), "{} bytes", one.len());
-        let many = payload(None, 3, "bench-0123456789ab").unwrap();
-        let many: Value = serde_json::from_slice(&many).unwrap();
-        assert_eq!(many["checks"].as_array().unwrap().len(), 3);
+        let one = payloads(&[]);
+        assert_eq!(one.len(), 1);
+        assert!((380..=440).contains(&one[0].to_string().len()), "{}", one[0]);
+        let many = payloads(&["--batch", "3"]);
+        assert_eq!(many[0]["checks"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_workload_is_sent_whole_also_in_batches() {
+        assert_eq!(payloads(&["--workload", "mixed"]).len(), 4_096);
+        let batches = payloads(&["--workload", "mixed", "--batch", "100"]);
+        assert_eq!(batches.len(), 41);
+        assert!(batches.iter().all(|batch| batch["checks"].as_array().unwrap().len() == 100));
     }
 }

@@ -15,6 +15,10 @@ pub(super) struct Report {
     pub(super) reply_bytes: usize,
     /// Checks in one message.
     pub(super) batch: u16,
+    /// Where the checks came from, where it is not one again and again.
+    pub(super) workload: Option<String>,
+    /// Checks that were due each second; none of a closed loop.
+    pub(super) rate_per_second: Option<f64>,
     /// How often echo and checks took turns.
     pub(super) rounds: u32,
     pub(super) duration_seconds: f64,
@@ -77,14 +81,15 @@ impl Report {
         } else {
             String::new()
         };
+        let load = self.load();
         print::line(format!(
             "{}  {}",
             styled(STRONG, "bench check"),
             styled(
                 DIM,
                 format!(
-                    "request {} bytes, reply {} bytes{batch} · {} s each, in {} turns · {} cores \
-                     for all",
+                    "request {} bytes, reply {} bytes{batch}{load} · {} s each, in {} turns · {} \
+                     cores for all",
                     self.request_bytes,
                     self.reply_bytes,
                     self.duration_seconds,
@@ -106,6 +111,12 @@ impl Report {
         if self.interrupted {
             print::line(styled(WARN, "interrupted: this is what was measured by then"));
         }
+    }
+
+    fn load(&self) -> String {
+        let workload = self.workload.as_ref().map(|workload| format!(" · workload {workload}"));
+        let rate = self.rate_per_second.map(|rate| format!(" · {rate} checks/s are due"));
+        workload.into_iter().chain(rate).collect()
     }
 
     fn table(&self) -> comfy_table::Table {

@@ -1,5 +1,7 @@
-//! The load: so many clients, each of which asks, waits for the answer, and asks again.
+//! The load: so many clients, each of which asks, waits for the answer, and asks again; or requests at
+//! a rate, whatever the answers do.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,19 +20,49 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often the progress moves.
 const TICK: Duration = Duration::from_millis(100);
+/// Requests that are due and wait for a client; beyond them the schedule itself waits.
+const MOST_DUE: usize = 100_000;
 
 /// Who is asked what.
 pub(super) struct Target {
     pub(super) subject: String,
-    pub(super) payload: Bytes,
+    payloads: Arc<[Bytes]>,
+    next: AtomicUsize,
+}
+
+impl Target {
+    /// Asks these one after the other, again and again.
+    pub(super) fn new(subject: String, payloads: impl Into<Arc<[Bytes]>>) -> Self {
+        Self { subject, payloads: payloads.into(), next: AtomicUsize::new(0) }
+    }
+
+    /// Asks somebody else the same.
+    pub(super) fn same_of(&self, subject: String) -> Self {
+        Self::new(subject, Arc::clone(&self.payloads))
+    }
+
+    /// Bytes of a request, on average.
+    pub(super) fn bytes(&self) -> usize {
+        self.payloads.iter().map(Bytes::len).sum::<usize>() / self.payloads.len().max(1)
+    }
+
+    /// The next request.
+    pub(super) fn payload(&self) -> Bytes {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let at = number % self.payloads.len().max(1);
+        self.payloads.get(at).cloned().unwrap_or_default()
+    }
 }
 
 /// How long one phase is.
 #[derive(Clone, Copy)]
 pub(super) struct Phase {
+    /// Clients; with a rate, requests that may be under way at once.
     pub(super) clients: usize,
     pub(super) warmup: Duration,
     pub(super) measured: Duration,
+    /// Requests that are due each second; none where each client asks as soon as it was answered.
+    pub(super) rate: Option<f64>,
 }
 
 impl Phase {
@@ -53,6 +85,7 @@ pub(super) async fn run(
     let from = start + phase.warmup;
     let until = from + phase.measured;
     let last = Arc::new(Mutex::new(from));
+    let due = phase.rate.map(|rate| pace(rate, start, until, stop));
     let mut clients = JoinSet::new();
     for connection in connections.iter().cycle().take(phase.clients) {
         let client = Client {
@@ -61,8 +94,16 @@ pub(super) async fn run(
             counts: Arc::clone(counts),
             last: Arc::clone(&last),
         };
-        let stop = stop.clone();
-        clients.spawn(async move { stop.run_until_cancelled(client.ask(from, until)).await });
+        let (stop, due) = (stop.clone(), due.clone());
+        clients.spawn(async move {
+            let asking = async {
+                match due {
+                    Some(due) => client.ask_when_due(from, due).await,
+                    None => client.ask(from, until).await,
+                }
+            };
+            stop.run_until_cancelled(asking).await
+        });
     }
     let before = progress.position();
     let mut tick = tokio::time::interval(TICK);
@@ -79,6 +120,34 @@ pub(super) async fn run(
     counts.lock().unwrap_or_else(PoisonError::into_inner).lasted(from, last);
 }
 
+/// Says when requests are due, on a thread of its own: the runtime's clock ticks in milliseconds. What
+/// is due while all clients wait for answers waits too, and counts from when it was due.
+fn pace(
+    rate: f64,
+    start: Instant,
+    until: Instant,
+    stop: &CancellationToken,
+) -> flume::Receiver<Instant> {
+    let (send, due) = flume::bounded(MOST_DUE);
+    let stop = stop.clone();
+    let interval = Duration::from_secs_f64(1.0 / rate.max(1e-3));
+    std::thread::spawn(move || {
+        let mut next = start;
+        while next < until && !stop.is_cancelled() {
+            if let Some(left) = next.checked_duration_since(Instant::now()) {
+                std::thread::sleep(left.min(TICK));
+                continue;
+            }
+            // Fails when nobody asks any more.
+            if send.send(next).is_err() {
+                return;
+            }
+            next += interval;
+        }
+    });
+    due
+}
+
 struct Client {
     connection: Connection,
     target: Arc<Target>,
@@ -88,29 +157,42 @@ struct Client {
 }
 
 impl Client {
+    /// Asks as soon as the answer before is there.
     async fn ask(self, from: Instant, until: Instant) {
         loop {
             let asked = Instant::now();
             if asked >= until {
                 return;
             }
-            let answer = self
-                .connection
-                .request(&self.target.subject, self.target.payload.to_vec(), TIMEOUT)
-                .await;
-            let answered = Instant::now();
-            let seen = Seen::of(&answer);
-            let go_on = matches!(seen, Seen::Decided(..));
-            if asked >= from {
-                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-                *last = (*last).max(answered);
-                drop(last);
-                let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-                counts.note(answered.duration_since(asked), seen);
-            }
-            if !go_on {
+            if !self.once(asked, from).await {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+
+    /// Asks when it is due, however slow the answers are.
+    async fn ask_when_due(self, from: Instant, due: flume::Receiver<Instant>) {
+        while let Ok(at) = due.recv_async().await {
+            if !self.once(at, from).await {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Asks once; the time counts from `asked`. False where it failed.
+    async fn once(&self, asked: Instant, from: Instant) -> bool {
+        let payload = self.target.payload();
+        let answer = self.connection.request(&self.target.subject, payload.to_vec(), TIMEOUT).await;
+        let answered = Instant::now();
+        let seen = Seen::of(&answer);
+        let go_on = matches!(seen, Seen::Decided(..));
+        if asked >= from {
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = (*last).max(answered);
+            drop(last);
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.note(answered.saturating_duration_since(asked), seen);
+        }
+        go_on
     }
 }

@@ -103,6 +103,7 @@ async fn measure(
         clients: usize::from(command.concurrency),
         warmup: command.warmup / rounds,
         measured: command.duration / rounds,
+        rate: None,
     };
     let all = phase.length() * rounds * 2;
     progress.set_length(u64::try_from(all.as_millis()).unwrap_or(u64::MAX));
@@ -172,8 +173,7 @@ async fn prepare(
     for ((worker, stored), config) in
         fleet.workers().iter().zip([command.few, command.many]).zip(&configs)
     {
-        let target =
-            Arc::new(Target { subject: worker.subjects.check(), payload: payload.clone() });
+        let target = Arc::new(Target::new(worker.subjects.check(), [payload.clone()]));
         let connections = [bus::connect_once(&config.nats, "bench").await?];
         places.push(Place { stored, target, connections, turns: Vec::new() });
     }

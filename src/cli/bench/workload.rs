@@ -1,7 +1,15 @@
 //! What is asked: one check again and again, or many that differ as those of a fleet do.
 
-use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 
+use anyhow::{Context as _, bail};
+use serde_json::{Map, Value, json};
+
+/// Checks that are read of a file.
+const MOST: usize = 100_000;
+/// Bytes of them together.
+const MOST_BYTES: usize = 256 << 20;
 /// Checks of the mixed workload.
 const MANY: u64 = 4_096;
 /// Sessions, runs and agents of it.
@@ -11,14 +19,12 @@ const MODELS: [&str; 5] = ["gpt-4", "gpt-4o-mini", "claude-sonnet-4", "gemini-2.
 const FOLDERS: [&str; 4] = ["notes", "data/survey", "results/plots", "src/model"];
 const ENDINGS: [&str; 4] = ["md", "csv", "py", "pem"];
 
-/// Numbers that are the same in every run: the multiplier and increment of Knuth's MMIX generator.
-struct Numbers(u64);
+/// Numbers that are the same in every run.
+struct Numbers(oorandom::Rand64);
 
 impl Numbers {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound.max(1)
+        self.0.rand_range(0..bound)
     }
 
     fn one_of<'a>(&mut self, of: &[&'a str]) -> &'a str {
@@ -36,13 +42,13 @@ impl Numbers {
 /// its own, two read files, the others write them, run code, and call the web. No two are alike; always
 /// the same ones.
 pub(super) fn mixed(agent: &str) -> Vec<Value> {
-    let mut numbers = Numbers(20_261_123);
+    let mut numbers = Numbers(oorandom::Rand64::new(20_261_123));
     (0..MANY).map(|number| request(&mut numbers, agent, number)).collect()
 }
 
 fn request(numbers: &mut Numbers, agent: &str, number: u64) -> Value {
     let spent = numbers.dollars(5);
-    let mut context = json!({
+    let context = json!({
         "agent": format!("{agent}-{}", numbers.one_of(&AGENTS)),
         "user": "alice",
         "session_id": format!("{agent}-{}", number % SESSIONS),
@@ -52,10 +58,13 @@ fn request(numbers: &mut Numbers, agent: &str, number: u64) -> Value {
         "budget": {"limit_usd": 5.0, "spent_usd": spent, "remaining_usd": 5.0 - spent},
         "task": "summarise the abstracts of the last query",
     });
+    let mut about = json!({});
     let (action, resource) = match numbers.below(10) {
         0..6 => {
-            context["estimated_cost_usd"] = json!(numbers.dollars(2));
-            context["task_priority"] = json!(numbers.one_of(&["low", "normal", "high"]));
+            about = json!({
+                "estimated_cost_usd": numbers.dollars(2),
+                "task_priority": numbers.one_of(&["low", "normal", "high"]),
+            });
             let resource = json!({
                 "model": numbers.one_of(&MODELS),
                 "provider": "openai",
@@ -74,12 +83,56 @@ fn request(numbers: &mut Numbers, agent: &str, number: u64) -> Value {
             ("external_api_call", json!({"url": format!("https://api.example.org/papers/{page}")}))
         }
     };
+    let members = [context, about].into_iter().filter_map(|value| match value {
+        Value::Object(members) => Some(members),
+        _ => None,
+    });
+    let context: Map<String, Value> = members.flatten().collect();
     json!({"action": action, "resource": resource, "context": context})
 }
 
 fn path(numbers: &mut Numbers) -> String {
     let (folder, ending) = (numbers.one_of(&FOLDERS), numbers.one_of(&ENDINGS));
     format!("{folder}/{}.{ending}", numbers.below(500))
+}
+
+/// Reads JSON lines: checks, or decisions as they are exported.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
+    let mut checks = Vec::new();
+    let mut bytes = 0;
+    for (number, line) in BufReader::new(std::fs::File::open(path)?).lines().enumerate() {
+        let line = line.with_context(|| format!("line {}", number + 1))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        bytes += line.len();
+        if checks.len() == MOST || bytes > MOST_BYTES {
+            bail!("more than {MOST} checks, or {} MiB; give a part of it", MOST_BYTES >> 20);
+        }
+        let check = serde_json::from_str(&line).map_err(anyhow::Error::new).and_then(check_of);
+        checks.push(check.with_context(|| format!("line {}", number + 1))?);
+    }
+    if checks.is_empty() {
+        bail!("the file has no checks: one on each line, as JSON");
+    }
+    Ok(checks)
+}
+
+/// The check itself, or the one that a decision is about.
+fn check_of(line: Map<String, Value>) -> anyhow::Result<Value> {
+    let input = match line.get("input") {
+        // Tables hold it as a text.
+        Some(Value::String(text)) => serde_json::from_str(text).context("its member input")?,
+        Some(Value::Object(input)) => input.clone(),
+        Some(_) => bail!("its member input is no object"),
+        None => line,
+    };
+    if !input.contains_key("action") {
+        bail!("it has neither the member action of a check nor the member input of a decision");
+    }
+    let members = ["action", "resource", "context", "package"];
+    let named = members.iter().filter_map(|name| Some((*name, input.get(*name)?.clone())));
+    Ok(Value::Object(named.map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
 #[cfg(test)]
@@ -102,5 +155,27 @@ mod tests {
         assert!((2_300..2_600).contains(&actions["llm_call"]), "{actions:?}");
         let mean = texts.iter().map(String::len).sum::<usize>() / texts.len();
         assert!((350..450).contains(&mean), "{mean} bytes, as agents send them");
+    }
+
+    #[test]
+    fn checks_and_exported_decisions_are_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        let check = json!({"action": "a", "resource": "r", "context": {"agent": "x"}});
+        let decision = json!({"id": "1", "input": {"action": "a", "resource": "r", "context": {"agent": "x"},
+            "timestamp": "now", "agent": "x"}});
+        let row = json!({"id": "2", "input": decision["input"].to_string()});
+        write(&format!("{check}\n\n{decision}\n{row}\n"));
+        assert_eq!(read(file.path()).unwrap(), vec![check; 3]);
+        for (text, part) in [
+            ("", "no checks"),
+            ("{}\n", "line 1"),
+            ("{\"action\": \"a\"}\nx\n", "line 2"),
+            ("{\"input\": 1}\n", "no object"),
+        ] {
+            write(text);
+            let error = format!("{:#}", read(file.path()).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 }
