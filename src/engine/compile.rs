@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
 use regorus::PolicyLengthConfig;
@@ -53,7 +54,7 @@ pub struct Compiled {
 /// Compiles a policy. One program runs all entry rules at once: a module of the system's own
 /// gathers them in one set, so that what they share is evaluated once.
 ///
-/// Runs on a thread with a stack of its own, since parser and compiler recurse with the text.
+/// Runs on a stack of its own, since parser and compiler recurse with the text.
 ///
 /// # Errors
 /// What is wrong with the policy, and where.
@@ -62,21 +63,16 @@ pub fn compile(file: &str, rego: &str, limits: &CompileLimits) -> Result<Compile
         .unwrap_or_else(|reason| Err(EngineError::Compile(reason)))
 }
 
-/// Does something on a thread with a stack of so many bytes. A panic in it is an error.
-pub(super) fn with_stack<T: Send>(
+/// Does something on a stack of so many bytes, at least [`STACK_BYTES`]. A panic in it is an error.
+pub(super) fn with_stack<T>(
     name: &str,
     bytes: usize,
-    work: impl FnOnce() -> T + Send,
+    work: impl FnOnce() -> T,
 ) -> Result<T, String> {
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(bytes.max(STACK_BYTES))
-            .spawn_scoped(scope, work)
-            .map_err(|e| format!("no thread to {name} on: {e}"))?
-            .join()
-            .map_err(|_| format!("{name}: regorus panicked"))
-    })
+    let bytes = bytes.max(STACK_BYTES);
+    // What is done is lost with the panic, so nobody sees it half done.
+    std::panic::catch_unwind(AssertUnwindSafe(|| stacker::grow(bytes, work)))
+        .map_err(|_| format!("{name}: regorus panicked"))
 }
 
 /// An engine that takes texts within the limits.
