@@ -91,15 +91,15 @@ impl Answer {
         Some(unrecorded)
     }
 
-    /// Begins the search for what would have been allowed, if there is one, on a thread of its own.
-    pub(super) fn searching(&mut self) -> Option<JoinHandle<Vec<Remedy>>> {
-        self.search.take().map(|search| tokio::task::spawn_blocking(|| search.run()))
+    /// Begins the search for what would have been allowed, if there is one, beside this task.
+    pub(super) fn searching(&mut self) -> Option<JoinHandle<Option<Vec<Remedy>>>> {
+        self.search.take().map(|search| tokio::spawn(search.begin()))
     }
 
     /// Takes in what the search found.
-    pub(super) async fn remedied(&mut self, searching: Option<JoinHandle<Vec<Remedy>>>) {
+    pub(super) async fn remedied(&mut self, searching: Option<JoinHandle<Option<Vec<Remedy>>>>) {
         if let Some(searching) = searching
-            && let Ok(found) = searching.await
+            && let Ok(Some(found)) = searching.await
         {
             self.reply.remedy = found;
         }

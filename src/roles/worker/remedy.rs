@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use crate::contract::evaluate::{Advice, Remedy};
 use crate::domain::trace::Change;
@@ -19,6 +20,8 @@ const MOST_EVALUATIONS: usize = 64;
 const MOST_POLICIES: usize = 4;
 /// Time that is spent on one denial, about: one evaluation more may have begun.
 const MOST_TIME: Duration = Duration::from_millis(20);
+/// Searches at once; the memory of each thread that ever searched stays with it.
+const AT_ONCE: usize = 2;
 /// Time that is spent in a second, over all threads.
 const MOST_TIME_PER_SECOND: Duration = Duration::from_millis(250);
 /// Policies whose evaluation takes longer than this are too slow to be evaluated often.
@@ -38,12 +41,14 @@ pub(super) struct Remedies {
     limits: EvaluationLimits,
     per_second: usize,
     spent: Mutex<Spent>,
+    places: Semaphore,
 }
 
 impl Remedies {
     pub(super) fn new(limits: EvaluationLimits, per_second: usize) -> Self {
         let spent = Spent { since: Instant::now(), count: 0, time: Duration::ZERO };
-        Self { limits, per_second, spent: Mutex::new(spent) }
+        let places = Semaphore::new(AT_ONCE);
+        Self { limits, per_second, spent: Mutex::new(spent), places }
     }
 
     /// What the authors say to a denial, and the search for more where there is time for one.
@@ -96,8 +101,17 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// Searches on a thread of its own, as soon as there is a place for it. None where that takes
+    /// too long: whoever is denied shouldn't wait for others.
+    pub(super) async fn begin(self) -> Option<Vec<Remedy>> {
+        let remedies = Arc::clone(&self.remedies);
+        let place = tokio::time::timeout(MOST_TIME, remedies.places.acquire()).await;
+        let _place = place.ok()?.ok()?;
+        tokio::task::spawn_blocking(|| self.run()).await.ok()
+    }
+
     /// Searches, about as long as may be, and gives what is to be told in all.
-    pub(super) fn run(self) -> Vec<Remedy> {
+    fn run(self) -> Vec<Remedy> {
         let begin = Instant::now();
         let deadline = begin + MOST_TIME;
         let limits = &self.remedies.limits;
