@@ -52,6 +52,8 @@ async fn who_watches_sees_what_happens() {
     let mut all = Tail::open(&house, "").await;
     let mut denied = Tail::open(&house, "kind=decision&decision=deny").await;
     let mut others = Tail::open(&house, "kind=violation&policy=strict").await;
+    let mut texts =
+        Tail::open(&house, "kind=decision&text=DENIED_by&reason=denied_by_strict").await;
     agent.act("act").await;
     let id = agent.act("forbidden").await["decision_id"].clone();
     let (name, event) = all.next().await;
@@ -59,6 +61,8 @@ async fn who_watches_sees_what_happens() {
     assert!(event.get("input").is_none(), "it can be large");
     let (name, event) = denied.next().await;
     assert_eq!((name.as_str(), &event["id"]), ("decision", &id));
+    let (_, event) = texts.next().await;
+    assert_eq!((&event["id"], &event["reason"]), (&id, &json!("denied_by_strict")));
     let (name, event) = others.next().await;
     assert_eq!((name.as_str(), &event["decision_id"]), ("violation", &id));
 }

@@ -220,7 +220,7 @@ impl Watched {
             && (!self.error || event.get("error").is_some_and(|error| error == true))
             && (!self.shadow || list("would_deny").next().is_some())
             && self.text.as_deref().is_none_or(|part| {
-                ["resource", "decision_reason", "action", "agent"]
+                ["resource", "reason", "action", "agent"]
                     .iter()
                     .any(|place| text(place).to_lowercase().contains(part))
             })
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn only_what_is_watched() {
         let event = json!({"decision": "deny", "action": "a", "agent": "planner",
-            "resource": "path=Notes/a.md", "decision_reason": "too_dear", "deny_reasons": ["too_dear"], "error": false,
+            "resource": "path=Notes/a.md", "reason": "too_dear", "deny_reasons": ["too_dear"], "error": false,
             "would_deny": [], "policies": [{"name": "cost"}], "policy_name": ""});
         let wants = |filter: Value| {
             let watched: Watched = serde_json::from_value(filter).unwrap();

@@ -51,7 +51,7 @@ export function useLiveRows(
 /** The filters that live events have; by the others rows are picked above. */
 function watchedBy(filters: Filters): Filters {
   const { decision, action, agent, user, session_id, run_id, project_id } = filters;
-  const { policy, reason, error, shadow } = filters;
+  const { policy, reason, error, shadow, text } = filters;
   const who = { agent, user, session_id, run_id, project_id };
-  return { decision, action, policy, reason, error, shadow, ...who };
+  return { decision, action, policy, reason, error, shadow, text, ...who };
 }
