@@ -26,6 +26,8 @@ const GIVEN: &str = "suite";
 pub struct About {
     /// The policy's name, which suites call it by.
     pub policy: String,
+    /// The policy whose Rego it uses, by which suites may call it too.
+    pub template: Option<String>,
     /// Its text.
     pub rego: String,
     /// A suite in YAML to run instead of all others, whatever policy it names.
@@ -119,14 +121,16 @@ impl About {
                 };
                 match source {
                     // To parse only what may be about it: one click reads all suites.
-                    Source::Yaml if text.contains(&self.policy) => match self.parse(&file, &text) {
-                        Ok(suite) if !self.is_meant(&suite) => (),
-                        Ok(suite) => match self.job(policy, suite) {
-                            Ok(job) => jobs.push(job),
+                    Source::Yaml if self.names().any(|name| text.contains(name)) => {
+                        match self.parse(&file, &text) {
+                            Ok(suite) if !self.is_meant(&suite) => (),
+                            Ok(suite) => match self.job(policy, suite) {
+                                Ok(job) => jobs.push(job),
+                                Err(errors) => invalid.extend(errors),
+                            },
                             Err(errors) => invalid.extend(errors),
-                        },
-                        Err(errors) => invalid.extend(errors),
-                    },
+                        }
+                    }
                     Source::Yaml => (),
                     Source::Rego => {
                         if rego::is_about(&file, &text, &policy.compiled.package) {
@@ -146,9 +150,14 @@ impl About {
     /// Whether a suite names the policy, by its name or by its file's path.
     fn is_meant(&self, suite: &Suite) -> bool {
         let named = Path::new(&suite.policy);
-        suite.policy == self.policy
-            || named.extension().is_some_and(|extension| extension == "rego")
-                && named.file_stem().is_some_and(|stem| stem == self.policy.as_str())
+        let is_file = named.extension().is_some_and(|extension| extension == "rego");
+        self.names().any(|name| {
+            suite.policy == name || (is_file && named.file_stem().is_some_and(|stem| stem == name))
+        })
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.policy.as_str()).chain(self.template.as_deref())
     }
 
     fn job(&self, policy: &PolicyUnderTest, suite: Suite) -> Result<Job, Vec<SuiteError>> {

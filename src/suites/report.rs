@@ -34,7 +34,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutation: Option<Vec<PolicyMutation>>,
     /// What the authors of the policies should look at; it fails nothing.
-    #[serde(serialize_with = "problems", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, serialize_with = "problems", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<Problem<'static>>")]
     pub hints: Vec<SuiteError>,
     /// What is wrong with suites that were not run.
@@ -79,14 +79,14 @@ pub struct CaseReport {
     /// Its name.
     pub name: String,
     /// What it shows.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Its line in the suite's file.
     pub line: usize,
     /// How it ended.
     pub outcome: Outcome,
     /// The expectations that were not met.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
     /// Why it was skipped, or what stopped it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,10 +95,10 @@ pub struct CaseReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub got: Option<Said>,
     /// The definitions that held, of a failed case.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<FiredRule>,
     /// What the policy read of the input, of a failed case.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<InputRead>,
     /// Time of its evaluation, in microseconds.
     pub duration_us: u64,

@@ -136,6 +136,14 @@ async fn suites_are_run_in_place() {
         json!({"field": "decision", "expected": "deny", "got": "allow"})
     );
 
+    // Those of the policy whose Rego another one uses are about that one too.
+    let scoped =
+        json!({"name": "scoped", "template": "tested", "scope": "session", "scope_id": "s"});
+    house.post("/api/policies", scoped).await.json(201);
+    let of_template = json!({"rego": TESTED});
+    let report = house.post("/api/policies/scoped/suite", of_template).await.json(200);
+    assert_eq!(counts(&report), [5, 0, 0], "{report}");
+
     // One that comes with the request, alone, whatever it calls the policy.
     let report = run(json!({"rego": TESTED, "suite": CASES.replace("tested", "any")})).await;
     assert_eq!(counts(&report), [2, 0, 0], "{report}");

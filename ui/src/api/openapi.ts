@@ -1353,9 +1353,9 @@ export interface components {
         /** @description One case. */
         CaseReport: {
             /** @description What it shows. */
-            description: string;
+            description?: string;
             /** @description The expectations that were not met. */
-            differences: components["schemas"]["Difference"][];
+            differences?: components["schemas"]["Difference"][];
             /**
              * Format: uint64
              * @description Time of its evaluation, in microseconds.
@@ -1375,9 +1375,9 @@ export interface components {
             /** @description How it ended. */
             outcome: components["schemas"]["Outcome"];
             /** @description What the policy read of the input, of a failed case. */
-            reads: components["schemas"]["InputRead"][];
+            reads?: components["schemas"]["InputRead"][];
             /** @description The definitions that held, of a failed case. */
-            rules: components["schemas"]["FiredRule"][];
+            rules?: components["schemas"]["FiredRule"][];
         };
         /** @description One change of a request. */
         Change: {
@@ -2505,7 +2505,7 @@ export interface components {
             /** @description Why none could be run: what is wrong with the Rego. */
             findings: components["schemas"]["Finding"][];
             /** @description What the authors of the policies should look at; it fails nothing. */
-            hints: components["schemas"]["SuiteProblem"][];
+            hints?: components["schemas"]["SuiteProblem"][];
             /** @description What is wrong with suites that were not run. */
             invalid: components["schemas"]["SuiteProblem"][];
             /** @description Folders on the console's machine in which suites were looked for. */

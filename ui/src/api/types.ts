@@ -68,16 +68,9 @@ export type EvaluatedPolicy = Schemas['EvaluatedPolicy'];
 export type EvaluateReply = Narrow<Schemas['EvaluateReply'], { input: JsonObject }>;
 
 export type SuitesRequest = Partial<Schemas['Suites']>;
-export type SuitesReport = Narrow<
-  Schemas['SuitesReport'],
-  { suites: Suite[]; hints?: SuiteProblem[] }
->;
-export type Suite = Narrow<Schemas['SuiteReport'], { cases: SuiteCase[] }>;
-/** What is empty is left out. */
-export type SuiteCase = Narrow<
-  Schemas['CaseReport'],
-  Partial<Pick<Schemas['CaseReport'], 'description' | 'differences' | 'rules' | 'reads'>>
->;
+export type SuitesReport = Schemas['SuitesReport'];
+export type Suite = Schemas['SuiteReport'];
+export type SuiteCase = Schemas['CaseReport'];
 export type SuiteProblem = Schemas['SuiteProblem'];
 export type Difference = Schemas['Difference'];
 export type Outcome = Schemas['Outcome'];

@@ -67,6 +67,7 @@ async fn suite(
     folders.dedup();
     let about = About {
         policy: view.record.name,
+        template: view.record.template,
         rego,
         folders: if suite.is_some() { Vec::new() } else { folders.clone() },
         given: suite,

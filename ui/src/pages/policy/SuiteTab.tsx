@@ -135,7 +135,7 @@ function NoSuites({ policy, report }: { policy: PolicyDetail; report: SuitesRepo
         {policy.template ? (
           <>
             {' '}
-            This policy has the Rego of{' '}
+            It has the Rego of{' '}
             <Anchor
               component={Link}
               inherit
@@ -144,7 +144,7 @@ function NoSuites({ policy, report }: { policy: PolicyDetail; report: SuitesRepo
             >
               {policy.template}
             </Anchor>
-            , whose suites are with it.
+            , about which there are none either.
           </>
         ) : null}
       </Empty>
