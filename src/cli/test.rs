@@ -128,7 +128,6 @@ fn plan(command: &Test, config: &Config) -> anyhow::Result<Plan> {
             bytes: size(config.limits.policy_bytes),
             nesting: config.limits.policy_nesting,
         },
-        evaluation: limits(config),
         at: Utc::now(),
     }))
 }
@@ -184,7 +183,7 @@ async fn here(command: &Test, limits: EvaluationLimits, plan: Plan) -> anyhow::R
         report.invalid.clone_from(&plan.invalid);
         report.hints.clone_from(&plan.hints);
         for job in &plan.rego {
-            match job.report(&limits) {
+            match job.report(&limits, None) {
                 Ok(suite) => report.add(suite),
                 Err(errors) => report.invalid.extend(errors),
             }

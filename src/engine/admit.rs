@@ -45,7 +45,29 @@ pub fn admit(
     limits: &CompileLimits,
     evaluation: &EvaluationLimits,
 ) -> Result<Admitted, Vec<Finding>> {
-    let work = || admit_here(file, rego, limits, evaluation);
+    let work = || {
+        let admitted = examine_here(file, rego, limits)?;
+        let findings = failed_tests(file, rego, evaluation);
+        if findings.iter().any(|finding| finding.severity == FindingSeverity::Error) {
+            return Err(findings);
+        }
+        Ok(admitted)
+    };
+    on_stack(file, work)
+}
+
+/// The same without its own tests: for those who run them apart.
+///
+/// # Errors
+/// As [`admit`].
+pub fn examine(file: &str, rego: &str, limits: &CompileLimits) -> Result<Admitted, Vec<Finding>> {
+    on_stack(file, || examine_here(file, rego, limits))
+}
+
+fn on_stack(
+    file: &str,
+    work: impl FnOnce() -> Result<Admitted, Vec<Finding>>,
+) -> Result<Admitted, Vec<Finding>> {
     let result = with_stack("admit", 0, work).unwrap_or_else(|reason| {
         Err(vec![Finding::error("compile", reason, "simplify the policy and try again")])
     });
@@ -62,12 +84,7 @@ pub fn admit(
     }
 }
 
-fn admit_here(
-    file: &str,
-    rego: &str,
-    limits: &CompileLimits,
-    evaluation: &EvaluationLimits,
-) -> Result<Admitted, Vec<Finding>> {
+fn examine_here(file: &str, rego: &str, limits: &CompileLimits) -> Result<Admitted, Vec<Finding>> {
     let one = |error: &EngineError| vec![Finding::from(error)];
     if rego.len() > limits.bytes {
         return Err(one(&EngineError::TooLarge { bytes: rego.len(), limit: limits.bytes }));
@@ -106,10 +123,6 @@ fn admit_here(
     let Some(compiled) = compiled.filter(|_| findings.is_empty()) else {
         return Err(findings);
     };
-    let findings = failed_tests(file, rego, evaluation);
-    if findings.iter().any(|finding| finding.severity == FindingSeverity::Error) {
-        return Err(findings);
-    }
     let warnings = lint::check(&compiled, &module, &definitions, rego, &lines);
     Ok(Admitted { compiled, warnings })
 }
@@ -260,7 +273,7 @@ pub(super) fn line_of_parameter(rego: &str, name: &str) -> Option<usize> {
 /// Runs the policy's own tests.
 fn failed_tests(file: &str, rego: &str, limits: &EvaluationLimits) -> Vec<Finding> {
     let modules = [(file.to_owned(), rego.to_owned())];
-    let tests = match rego_tests::run_here(&modules, limits) {
+    let tests = match rego_tests::run_here(&modules, limits, None) {
         Ok(tests) => tests,
         Err(findings) => return findings,
     };

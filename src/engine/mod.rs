@@ -35,7 +35,7 @@ mod warm;
 
 pub use crate::domain::trace::Change;
 pub use crate::domain::{Finding, FindingSeverity};
-pub use admit::{Admitted, admit};
+pub use admit::{Admitted, admit, examine};
 pub use bench::RuleByRule;
 pub use compile::{CompileLimits, Compiled, compile};
 pub use error::EngineError;

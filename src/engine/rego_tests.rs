@@ -24,7 +24,7 @@ use super::nesting;
 
 /// Tests in all modules together.
 const MOST_TESTS: usize = 1_000;
-/// Time for all tests together.
+/// Time for all tests together, at most.
 const ALL: Duration = Duration::from_secs(10);
 /// How much longer the interpreter may take than the VM.
 const SLOWER: u32 = 20;
@@ -61,15 +61,16 @@ pub struct RegoTest {
 /// `x_test.rego` has the package of `x.rego`, or imports it.
 ///
 /// A test passes where it is true; false and undefined fail. All of them together take at most
-/// some seconds; a test that takes too long fails.
+/// some seconds, and `within` where that is less; a test that takes too long fails.
 ///
 /// # Errors
 /// What keeps the modules from being read.
 pub fn rego_tests(
     modules: &[(String, String)],
     limits: &EvaluationLimits,
+    within: Option<Duration>,
 ) -> Result<Vec<RegoTest>, Vec<Finding>> {
-    with_stack("test", 0, || run_here(modules, limits)).unwrap_or_else(|reason| {
+    with_stack("test", 0, || run_here(modules, limits, within)).unwrap_or_else(|reason| {
         Err(vec![Finding::error("test", reason, "simplify the tests and try again")])
     })
 }
@@ -78,7 +79,10 @@ pub fn rego_tests(
 pub(super) fn run_here(
     modules: &[(String, String)],
     limits: &EvaluationLimits,
+    within: Option<Duration>,
 ) -> Result<Vec<RegoTest>, Vec<Finding>> {
+    let started = Instant::now();
+    let within = within.map_or(ALL, |within| within.min(ALL));
     let mut engine = bounded_engine(modules.iter().map(|(_, rego)| rego.len()).max().unwrap_or(1));
     let mut tests = Vec::new();
     let mut findings = Vec::new();
@@ -101,15 +105,17 @@ pub(super) fn run_here(
     // As OPA does: a builtin that can't do its work is undefined.
     engine.set_strict_builtin_errors(false);
     engine.set_gather_prints(true);
-    if let Some(check_interval) = NonZeroU32::new(TIMER_INTERVAL) {
-        let limit = limits.time.saturating_mul(SLOWER).min(LONGEST);
-        engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval });
-    }
-    let started = Instant::now();
+    let longest = limits.time.saturating_mul(SLOWER).min(LONGEST);
     for test in tests.iter_mut().filter(|test| !test.skipped) {
-        if started.elapsed() > ALL {
-            test.error = Some(format!("all tests together took longer than {} s", ALL.as_secs()));
+        let left = within.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            let all = within.as_secs_f64();
+            test.error = Some(format!("not run: all tests together took longer than {all:.1} s"));
             continue;
+        }
+        if let Some(check_interval) = NonZeroU32::new(TIMER_INTERVAL) {
+            let limit = longest.min(left);
+            engine.set_execution_timer_config(ExecutionTimerConfig { limit, check_interval });
         }
         run(&mut engine, test);
     }
@@ -191,7 +197,7 @@ mod tests {
     fn run(modules: &[(&str, &str)]) -> Result<Vec<RegoTest>, Vec<Finding>> {
         let modules: Vec<(String, String)> =
             modules.iter().map(|(file, rego)| ((*file).into(), (*rego).into())).collect();
-        rego_tests(&modules, &LIMITS)
+        rego_tests(&modules, &LIMITS, None)
     }
 
     const POLICY: &str = "package p\n\ndefault allow := true\n\nallow := false if input.cost > 1\n\n\

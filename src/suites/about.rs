@@ -54,7 +54,7 @@ impl About {
     pub fn run(&self) -> Result<Report, Vec<Finding>> {
         let begin = Instant::now();
         let file = PathBuf::from(format!("{}.rego", self.policy));
-        let policy = PolicyUnderTest::of(&file, self.rego.clone(), &self.limits, &self.evaluation)?;
+        let policy = PolicyUnderTest::of(&file, self.rego.clone(), &self.limits)?;
         let mut report = Report::default();
         let (jobs, rego) = self.find(&policy, &mut report.invalid);
         let until = begin + self.patience;
@@ -67,12 +67,13 @@ impl About {
             Err(error) => report.invalid.push(SuiteError::of(Path::new(""), error.to_string())),
         }
         for job in rego {
-            if Instant::now() >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 let problem = "not run: the time for all tests together was over";
                 report.invalid.push(SuiteError::of(&job.file, problem));
                 continue;
             }
-            match job.report(&self.evaluation) {
+            match job.report(&self.evaluation, Some(left)) {
                 Ok(suite) => report.add(suite),
                 Err(errors) => report.invalid.extend(errors),
             }
@@ -103,8 +104,8 @@ impl About {
         if discover::has_test_rules(&self.rego) {
             rules.push(RegoJob::of(own.clone(), Vec::new()));
         }
-        for folder in self.folders.iter().filter(|folder| folder.is_dir()) {
-            let found = match discover::in_folder(folder) {
+        for folder in outermost(&self.folders) {
+            let found = match discover::in_folder(&folder) {
                 Ok(found) => found,
                 Err(error) => {
                     invalid.push(error);
@@ -128,7 +129,11 @@ impl About {
                                 Ok(job) => jobs.push(job),
                                 Err(errors) => invalid.extend(errors),
                             },
-                            Err(errors) => invalid.extend(errors),
+                            // What can't be read may be anybody's.
+                            Err(errors) if self.names().any(|name| is_named(&text, name)) => {
+                                invalid.extend(errors);
+                            }
+                            Err(_) => (),
                         }
                     }
                     Source::Yaml => (),
@@ -164,5 +169,61 @@ impl About {
         let file = suite.file.clone();
         let cases = policy.prepare(suite, self.at)?;
         Ok(Job { file, policy: policy.clone(), cases })
+    }
+}
+
+/// The folders that are there, without those inside another: their suites are found once.
+fn outermost(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let there: Vec<PathBuf> = folders.iter().filter(|folder| folder.is_dir()).cloned().collect();
+    let places: Vec<PathBuf> = there
+        .iter()
+        .map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone()))
+        .collect();
+    let inside = |index: usize, place: &PathBuf| {
+        places
+            .iter()
+            .enumerate()
+            .any(|(other, outer)| place.starts_with(outer) && (place != outer || other < index))
+    };
+    let found = there.into_iter().zip(&places).enumerate();
+    found
+        .filter(|(index, (_, place))| !inside(*index, place))
+        .map(|(_, (folder, _))| folder)
+        .collect()
+}
+
+/// Whether a line says that a suite is about the policy.
+fn is_named(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    text.lines().filter(|line| line.contains("policy")).any(|line| {
+        line.match_indices(name).any(|(at, _)| {
+            let before = line.get(..at).and_then(|part| part.chars().next_back());
+            let after = line.get(at + name.len()..).and_then(|part| part.chars().next());
+            !before.is_some_and(is_part) && !after.is_some_and(is_part)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_inside_others_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (outer, inner) = (folder.path().join("a"), folder.path().join("a/b"));
+        std::fs::create_dir_all(&inner).unwrap();
+        let missing = folder.path().join("c");
+        let given = [inner.clone(), outer.clone(), missing, outer.join("b/.."), outer.clone()];
+        assert_eq!(outermost(&given), [outer]);
+        assert_eq!(outermost(std::slice::from_ref(&inner)), [inner]);
+    }
+
+    #[test]
+    fn a_suite_that_cannot_be_read_is_about_the_policy_that_a_line_names() {
+        assert!(is_named("policy: default\ncases: [", "default"));
+        assert!(is_named("\"policy\": \"policies/default.rego\"\n", "default"));
+        assert!(!is_named("policy: cost_control\ndefaults: [", "default"));
+        assert!(!is_named("policy: default_2\n", "default"));
     }
 }

@@ -172,7 +172,7 @@ impl Target<'_> {
                     }
                 }
                 let passes = |test: &crate::engine::RegoTest| test.passed || test.skipped;
-                job.run(limits, &modules).map_or(true, |tests| !tests.iter().all(passes))
+                job.run(limits, &modules, None).map_or(true, |tests| !tests.iter().all(passes))
             })
     }
 }

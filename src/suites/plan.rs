@@ -12,7 +12,7 @@ use super::format;
 use super::policy::{PolicyUnderTest, Prepared};
 use super::rego::RegoJob;
 use crate::contract::RequestBounds;
-use crate::engine::{CompileLimits, EvaluationLimits};
+use crate::engine::CompileLimits;
 
 /// How suites are read.
 #[derive(Clone, Debug)]
@@ -27,8 +27,6 @@ pub struct Reading {
     pub bounds: RequestBounds,
     /// What a policy may be.
     pub limits: CompileLimits,
-    /// What an evaluation may cost.
-    pub evaluation: EvaluationLimits,
     /// The clock of cases that don't set `now`.
     pub at: DateTime<Utc>,
 }
@@ -114,7 +112,7 @@ impl Plan {
         self.files.insert(place.clone());
         let policy = match policies.get(&place) {
             Some(policy) => policy.clone(),
-            None => PolicyUnderTest::read(&place, &reading.limits, &reading.evaluation)?,
+            None => PolicyUnderTest::read(&place, &reading.limits)?,
         };
         if policies.insert(place, policy.clone()).is_none() {
             self.hints.extend(policy.hints.clone());

@@ -10,11 +10,8 @@ use super::case::Case;
 use super::discover;
 use super::error::SuiteError;
 use super::format::Suite;
-use crate::domain::{Finding, FindingSeverity};
-use crate::engine::{CompileLimits, Compiled, EvaluationLimits, admit, compile, with_defaults};
-
-/// The code of a finding about a policy's own tests.
-const FAILED_TEST: &str = "test-failed";
+use crate::domain::Finding;
+use crate::engine::{Admitted, CompileLimits, Compiled, examine, with_defaults};
 
 /// A policy, read and compiled.
 #[derive(Clone, Debug)]
@@ -53,18 +50,14 @@ impl Prepared {
 }
 
 impl PolicyUnderTest {
-    /// Reads a policy's file, and admits it as a store of policies would. Its own `test_` rules
-    /// may fail: they are tests too, and reported as such.
+    /// Reads a policy's file, and examines it as a store of policies would, but for its own `test_`
+    /// rules: they are tests too, and reported as such.
     ///
     /// # Errors
     /// Why it can't be read or is refused, and where.
-    pub fn read(
-        file: &Path,
-        limits: &CompileLimits,
-        evaluation: &EvaluationLimits,
-    ) -> Result<Self, Vec<SuiteError>> {
+    pub fn read(file: &Path, limits: &CompileLimits) -> Result<Self, Vec<SuiteError>> {
         let rego = discover::read(file).map_err(|error| vec![error])?;
-        Self::of(file, rego, limits, evaluation)
+        Self::of(file, rego, limits)
             .map_err(|findings| findings.into_iter().map(|f| refusal(file, f)).collect())
     }
 
@@ -72,32 +65,10 @@ impl PolicyUnderTest {
     ///
     /// # Errors
     /// Why it is refused, and where.
-    pub fn of(
-        file: &Path,
-        rego: String,
-        limits: &CompileLimits,
-        evaluation: &EvaluationLimits,
-    ) -> Result<Self, Vec<Finding>> {
+    pub fn of(file: &Path, rego: String, limits: &CompileLimits) -> Result<Self, Vec<Finding>> {
         let shown = file.file_name().unwrap_or_default().to_string_lossy();
-        let mut hints = Vec::new();
-        let compiled = match admit(&shown, &rego, limits, evaluation) {
-            Ok(admitted) => {
-                hints = admitted.warnings.into_iter().map(|f| refusal(file, f)).collect();
-                admitted.compiled
-            }
-            Err(findings) => {
-                let refusals: Vec<Finding> = findings
-                    .into_iter()
-                    .filter(|finding| {
-                        finding.severity == FindingSeverity::Error && finding.code != FAILED_TEST
-                    })
-                    .collect();
-                if !refusals.is_empty() {
-                    return Err(refusals);
-                }
-                compile(&shown, &rego, limits).map_err(|error| vec![Finding::from(&error)])?
-            }
-        };
+        let Admitted { compiled, warnings } = examine(&shown, &rego, limits)?;
+        let hints = warnings.into_iter().map(|f| refusal(file, f)).collect();
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, file: file.to_owned(), rego: rego.into(), compiled, hints })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::discover;
 use super::error::SuiteError;
@@ -82,11 +82,12 @@ impl RegoJob {
         &self,
         limits: &EvaluationLimits,
         modules: &[(PathBuf, String)],
+        within: Option<Duration>,
     ) -> Result<Vec<RegoTest>, Vec<SuiteError>> {
         let named: Vec<(String, String)> =
             modules.iter().map(|(file, rego)| (file.display().to_string(), rego.clone())).collect();
         let own = self.file.display().to_string();
-        let tests = rego_tests(&named, limits).map_err(|findings| {
+        let tests = rego_tests(&named, limits, within).map_err(|findings| {
             let error = |finding: Finding| {
                 let file = finding.file.clone().unwrap_or_else(|| own.clone());
                 refusal(Path::new(&file), finding)
@@ -97,13 +98,17 @@ impl RegoJob {
         Ok(tests.into_iter().filter(wanted).collect())
     }
 
-    /// Runs its tests and reports them.
+    /// Runs its tests and reports them; those for which no time is left say so.
     ///
     /// # Errors
     /// What keeps a module from being read, with its place.
-    pub fn report(&self, limits: &EvaluationLimits) -> Result<SuiteReport, Vec<SuiteError>> {
+    pub fn report(
+        &self,
+        limits: &EvaluationLimits,
+        within: Option<Duration>,
+    ) -> Result<SuiteReport, Vec<SuiteError>> {
         let begin = Instant::now();
-        let tests = self.run(limits, &self.modules)?;
+        let tests = self.run(limits, &self.modules, within)?;
         Ok(SuiteReport {
             file: self.file.clone(),
             policy: self.package.clone(),

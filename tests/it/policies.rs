@@ -59,7 +59,6 @@ fn job(name: &str) -> Job {
         filter: None,
         bounds: RequestBounds { bytes: 256 << 10, nesting: 64, batch: 1_000 },
         limits: CompileLimits { bytes: 256 << 10, nesting: 16 },
-        evaluation: LIMITS,
         at: Utc::now(),
     });
     assert_eq!(plan.invalid, [], "{name}");

@@ -38,7 +38,7 @@ pub(super) async fn run(config: &Config, which: Live, plan: Plan) -> anyhow::Res
     // `test_` rules are run here: no worker runs them.
     let limits = super::limits(config);
     let tests: Vec<_> = tokio::task::spawn_blocking(move || {
-        plan.rego.iter().map(|job| job.report(&limits)).collect()
+        plan.rego.iter().map(|job| job.report(&limits, None)).collect()
     })
     .await?;
     for tests in tests {

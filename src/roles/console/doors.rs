@@ -36,7 +36,7 @@ struct Inner {
     store: Store,
     exports: Arc<Semaphore>,
     tails: Arc<Semaphore>,
-    work: Semaphore,
+    work: Arc<Semaphore>,
     stop: OnceLock<CancellationToken>,
     directory: Directory,
     guard: Guard,
@@ -77,7 +77,7 @@ impl Doors {
                 store: Store::connect(&config.clickhouse),
                 exports: Arc::new(Semaphore::new(http.max_exports)),
                 tails: Arc::new(Semaphore::new(http.max_tails)),
-                work: Semaphore::new(WORK_AT_ONCE),
+                work: Arc::new(Semaphore::new(WORK_AT_ONCE)),
                 stop: OnceLock::new(),
                 directory: Directory::default(),
                 guard: Guard::new(http)?,
@@ -143,8 +143,14 @@ impl Doors {
         let failed = |error: &dyn std::fmt::Display| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         };
-        let _place = self.inner.work.acquire().await.map_err(|error| failed(&error))?;
-        tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))
+        let place = Arc::clone(&self.inner.work).acquire_owned().await;
+        let place = place.map_err(|error| failed(&error))?;
+        // The work goes on when its caller has gone, and keeps its place until it ends.
+        let placed = move || {
+            let _place = place;
+            work()
+        };
+        tokio::task::spawn_blocking(placed).await.map_err(|error| failed(&error))
     }
 
     /// Whether the server can be reached from this machine alone.

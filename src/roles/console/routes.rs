@@ -144,12 +144,14 @@ async fn metrics(Extracted(shown): Extracted<Shown>) -> impl IntoResponse {
 }
 
 async fn missing(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if method == Method::GET && assets::wants_page(&headers) {
+    let api = Api::of(uri.path());
+    let is_page = !api.is_called(uri.path()) && assets::wants_page(&headers);
+    if method == Method::GET && is_page {
         // The page says what there is.
         return (StatusCode::NOT_FOUND, assets::page_or_how()).into_response();
     }
     let message = format!("nothing is at {}; / lists what there is", uri.path());
-    Api::of(uri.path()).error(StatusCode::NOT_FOUND, message)
+    api.error(StatusCode::NOT_FOUND, message)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {

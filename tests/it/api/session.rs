@@ -111,6 +111,10 @@ async fn pages_come_with_their_protection_and_without_a_token() {
     let wrong = Said::of(open.request(Method::GET, "/polices").header("accept", "text/html")).await;
     assert_eq!(wrong.status, 404);
     assert!(wrong.header("content-type").starts_with("text/html"), "people get a page");
+    for path in ["/api/polices", "/v1/other", "/access/v1/other"] {
+        let wrong = Said::of(open.request(Method::GET, path).header("accept", "text/html")).await;
+        assert!(!wrong.header("content-type").contains("html"), "what programs ask: {path}");
+    }
     assert!(open.get("/polices").await.text.contains("lists what there is"), "programs get JSON");
     assert_eq!(house.get("/assets/..%2F..%2FCargo.toml").await.status, 404);
 }

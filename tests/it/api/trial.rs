@@ -161,6 +161,14 @@ async fn suites_are_run_in_place() {
         ([5, 0, 0], &json!(2)),
         "{report}"
     );
+    // Tests that would take longer than a request may are ended, and the others say that they weren't run.
+    let loops = ["a", "b", "c", "d", "e", "f", "g"].map(|name| format!("some {name} in digits"));
+    let body = format!("count([1 | {}; a + g > 99]) > 0", loops.join("; "));
+    let slow: String = (0..9).map(|n| format!("test_slow_{n} if {body}\n")).collect();
+    let rego = format!("{TESTED}\ndigits := [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n\n{slow}");
+    let report = run(json!({"rego": rego})).await;
+    assert!(counts(&report)[1] == 9, "{report}");
+    assert!(report.to_string().contains("not run: "), "{report}");
     let broken = run(json!({"rego": "package"})).await;
     assert!(!broken["findings"].as_array().unwrap().is_empty(), "{broken}");
     let large = format!("{TESTED}#{}", "x".repeat(300 << 10));

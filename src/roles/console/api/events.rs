@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::query::{Parameters, text};
@@ -28,6 +29,8 @@ use crate::roles::console::problem::Problem;
 const WAITING: usize = 256;
 /// Events per second that one reader is shown.
 const PER_SECOND: u32 = 200;
+/// The time of which that is counted.
+const SECOND: Duration = Duration::from_secs(1);
 /// How often a quiet stream says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -152,6 +155,12 @@ impl Watcher {
         loop {
             let next = tokio::select! {
                 next = futures::StreamExt::next(&mut events) => next,
+                // Else nobody would learn what was left out where nothing follows.
+                () = sleep_until(self.second.end().into()), if self.missed > 0 => {
+                    self.second = Second::new();
+                    self.tell_missed();
+                    continue;
+                }
                 () = self.send.closed() => break,
                 () = self.stop.cancelled() => break,
             };
@@ -179,16 +188,21 @@ impl Watcher {
             self.missed += 1;
             return;
         }
-        if self.missed > 0 {
-            let lagged =
-                Event::default().event("lagged").data(json!({"missed": self.missed}).to_string());
-            if self.send.try_send(lagged).is_ok() {
-                self.missed = 0;
-            }
-        }
+        self.tell_missed();
         let event = Event::default().event(name).data(event.to_string());
         if self.send.try_send(event).is_err() {
             self.missed += 1;
+        }
+    }
+
+    fn tell_missed(&mut self) {
+        if self.missed == 0 {
+            return;
+        }
+        let lagged =
+            Event::default().event("lagged").data(json!({"missed": self.missed}).to_string());
+        if self.send.try_send(lagged).is_ok() {
+            self.missed = 0;
         }
     }
 }
@@ -238,8 +252,12 @@ impl Second {
         Self { since: Instant::now(), events: 0 }
     }
 
+    fn end(&self) -> Instant {
+        self.since + SECOND
+    }
+
     fn has_room(&mut self) -> bool {
-        if self.since.elapsed() >= Duration::from_secs(1) {
+        if self.since.elapsed() >= SECOND {
             *self = Self::new();
         }
         self.events = self.events.saturating_add(1);

@@ -47,7 +47,7 @@ pub(super) struct SuitesReport {
     report: Report,
     /// Why none could be run: what is wrong with the Rego.
     findings: Vec<Finding>,
-    /// Folders on the console's machine in which suites were looked for.
+    /// Folders on the console's machine in which suites were looked for: none where one was given.
     looked: Vec<PathBuf>,
 }
 
@@ -63,13 +63,15 @@ async fn suite(
     if rego.len() > limits.compile.bytes {
         return Err(Problem::invalid("rego: too large (setting limits.policy_bytes)"));
     }
-    let mut folders = vec![config.policies.suites.clone(), config.policies.folder.clone()];
-    folders.dedup();
+    let folders = match suite {
+        Some(_) => Vec::new(),
+        None => vec![config.policies.suites.clone(), config.policies.folder.clone()],
+    };
     let about = About {
         policy: view.record.name,
         template: view.record.template,
         rego,
-        folders: if suite.is_some() { Vec::new() } else { folders.clone() },
+        folders: folders.clone(),
         given: suite,
         bounds: RequestBounds {
             bytes: bytes(config.worker.max_request_bytes),

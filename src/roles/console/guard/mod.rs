@@ -84,6 +84,11 @@ impl Api {
         }
     }
 
+    /// Whether programs ask there, who need errors in its form, rather than people.
+    pub(super) fn is_called(self, path: &str) -> bool {
+        !matches!(self, Self::Own) || is_below(path, "/api")
+    }
+
     /// An error as this API tells it.
     pub(super) fn error(self, status: StatusCode, message: impl Into<String>) -> Response {
         match self {
