@@ -2,6 +2,7 @@
 //!
 //! Imports nothing of ours, so that every layer may use it.
 
+pub mod eager;
 pub mod health;
 pub mod metrics;
 pub mod retry;

@@ -2,23 +2,22 @@
 //! bound, and keeps and retries what was not acknowledged, always under the same message id.
 
 mod backlog;
+mod flights;
 mod tally;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::context::{ContextBuilder, PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
-use futures::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 pub(super) use self::backlog::{Backlog, Kept};
+use self::flights::{Flights, Sent};
 use self::tally::Tally;
 use super::connection::Connection;
+use super::error::BusError;
 use super::spill::{Spill, SpillSettings};
 use crate::contract::{AuditStatus, Number};
 use crate::runtime::health::Reporter;
@@ -74,9 +73,8 @@ pub struct Recorder {
 }
 
 struct Inner {
-    context: jetstream::Context,
+    flights: Flights,
     settings: RecorderSettings,
-    in_flight: Semaphore,
     backlog: Arc<Backlog>,
     spill: Option<Spill>,
     tally: Tally,
@@ -89,47 +87,33 @@ struct Inner {
 
 impl Recorder {
     /// A recorder on a connection of its own: the one that answers agents must not be able to
-    /// publish audit events. What it keeps is in memory alone.
-    #[must_use]
-    pub fn new(connection: &Connection, settings: RecorderSettings, health: Reporter) -> Self {
-        let backlog = Arc::new(Backlog::new(settings.backlog, settings.backlog_bytes));
-        Self::of(connection, settings, health, backlog, None)
-    }
-
-    /// A recorder that keeps events in files as well; `spilling` is the files' part of the health.
+    /// publish audit events. What it keeps is in memory alone, unless there is a `spill`, which says
+    /// where files are, and which part of the health is theirs.
     ///
     /// # Errors
-    /// When there is no thread for them.
-    pub fn with_spill(
+    /// When the connection has ended, or there is no thread for the files.
+    pub async fn start(
         connection: &Connection,
         settings: RecorderSettings,
         health: Reporter,
-        spill: SpillSettings,
-        spilling: Reporter,
-    ) -> std::io::Result<Self> {
+        spill: Option<(SpillSettings, Reporter)>,
+    ) -> Result<Self, BusError> {
+        let flights = Flights::start(connection, settings.timeout, settings.in_flight).await?;
         let backlog = Arc::new(Backlog::new(settings.backlog, settings.backlog_bytes));
-        let spill = Spill::start(spill, Arc::clone(&backlog), spilling)?;
-        Ok(Self::of(connection, settings, health, backlog, Some(spill)))
-    }
-
-    fn of(
-        connection: &Connection,
-        settings: RecorderSettings,
-        health: Reporter,
-        backlog: Arc<Backlog>,
-        spill: Option<Spill>,
-    ) -> Self {
-        let context = ContextBuilder::new()
-            .timeout(settings.timeout)
-            .max_ack_inflight(settings.in_flight.saturating_mul(2))
-            .backpressure_on_inflight(false)
-            .build(connection.client.clone());
-        let in_flight = Semaphore::new(settings.in_flight);
+        let spill =
+            match spill {
+                Some((spill, health)) => {
+                    let spill = Spill::start(spill, Arc::clone(&backlog), health);
+                    Some(spill.map_err(|error| {
+                        BusError::request("start a thread for the spill", &error)
+                    })?)
+                }
+                None => None,
+            };
         let tally = Tally::new(settings.run);
         let (stuck, failing) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inner =
-            Inner { context, settings, in_flight, backlog, spill, tally, stuck, failing, health };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner { flights, settings, backlog, spill, tally, stuck, failing, health };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Records a decision and its violations: true once the stream has acknowledged all of them.
@@ -140,25 +124,49 @@ impl Recorder {
     /// file, not a timeout. As soon as it takes something again, they are published beside what
     /// waits: what a dead worker left, perhaps a lot, must not turn into denials or pending replies.
     pub async fn record(&self, record: Record) -> bool {
-        let inner = &self.inner;
+        let (done, recorded) = oneshot::channel();
+        self.record_then(record, move |recorded| {
+            let _ = done.send(recorded);
+        });
+        recorded.await.unwrap_or(false)
+    }
+
+    /// The same, but returns at once, from whatever thread; `then` is told, and must not wait.
+    pub fn record_then(&self, record: Record, then: impl FnOnce(bool) + Send + 'static) {
+        let inner = Arc::clone(&self.inner);
         if inner.stuck.load(Ordering::Acquire) {
-            inner.keep(record.events).await;
-            return false;
+            self.runtime().spawn(async move {
+                inner.keep(record.events).await;
+                then(false);
+            });
+            return;
         }
         let start = Instant::now();
         let all = record.events.len();
-        let Attempt { unsent, given_up, reason } = inner.publish_all(record.events, false).await;
-        metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
-        if unsent.is_empty() {
-            return given_up == 0;
-        }
-        tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
-        // Else the stream takes something.
-        if unsent.len() == all {
-            inner.stuck.store(true, Ordering::Release);
-        }
-        inner.keep(unsent).await;
-        false
+        let landed = move |landed| {
+            metrics::audit_acknowledge().record(start.elapsed().as_secs_f64());
+            let Attempt { unsent, given_up, reason } = inner.take(landed, false);
+            if unsent.is_empty() {
+                then(given_up == 0);
+                return;
+            }
+            tracing::debug!(reason, events = unsent.len(), "not acknowledged; kept");
+            // Else the stream takes something.
+            if unsent.len() == all {
+                inner.stuck.store(true, Ordering::Release);
+            }
+            inner.flights.runtime().clone().spawn(async move {
+                inner.keep(unsent).await;
+                then(false);
+            });
+        };
+        self.inner.flights.launch(record.events, Box::new(landed));
+    }
+
+    /// The runtime of the connection.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        self.inner.flights.runtime()
     }
 
     /// Publishes an event that isn't worth keeping: true once the stream has acknowledged it.
@@ -308,14 +316,30 @@ impl Inner {
 
     /// Publishes all, then awaits all acknowledgements.
     async fn publish_all(&self, events: Vec<Outgoing>, again: bool) -> Attempt {
-        let attempts = events.into_iter().map(|event| async move {
-            let sent = self.publish(&event, again).await;
-            (event, sent)
-        });
+        let (done, landed) = oneshot::channel();
+        let landing = move |landed| {
+            let _ = done.send(landed);
+        };
+        self.flights.launch(events, Box::new(landing));
+        self.take(landed.await.unwrap_or_default(), again)
+    }
+
+    /// Counts what became of events.
+    fn take(&self, landed: Vec<(Outgoing, Sent)>, again: bool) -> Attempt {
         let mut attempt = Attempt::default();
-        for (event, sent) in join_all(attempts).await {
+        for (event, sent) in landed {
             match sent {
-                Sent::Acknowledged => self.tally.record(&event),
+                Sent::Acknowledged { duplicate } => {
+                    if duplicate && !again {
+                        metrics::audit_duplicates().increment(1);
+                        tracing::error!(
+                            id = event.id,
+                            "the stream knew this id before it was first sent; somebody else \
+                             publishes audit events"
+                        );
+                    }
+                    self.tally.record(&event);
+                }
                 Sent::Unknown(reason) => {
                     metrics::audit_publish_failures().increment(1);
                     attempt.unsent.push(event);
@@ -337,39 +361,6 @@ impl Inner {
         }
         attempt
     }
-
-    async fn publish(&self, event: &Outgoing, again: bool) -> Sent {
-        let permit = tokio::time::timeout(self.settings.timeout, self.in_flight.acquire());
-        let Ok(Ok(_permit)) = permit.await else {
-            return Sent::Unknown("too many events await their acknowledgement".to_owned());
-        };
-        let mut message =
-            PublishMessage::build().payload(event.payload.clone()).message_id(event.id.as_str());
-        if let Some(traceparent) = &event.traceparent {
-            message = message.header("traceparent", traceparent.as_str());
-        }
-        metrics::audit_in_flight().increment(1.0);
-        let sent = self.context.send_publish(event.subject.clone(), message).await;
-        let acknowledged = match sent {
-            Ok(pending) => pending.await,
-            Err(error) => Err(error),
-        };
-        metrics::audit_in_flight().decrement(1.0);
-        match acknowledged {
-            Ok(ack) => {
-                if ack.duplicate && !again {
-                    metrics::audit_duplicates().increment(1);
-                    tracing::error!(
-                        id = event.id,
-                        "the stream knew this id before it was first sent; somebody else publishes \
-                         audit events"
-                    );
-                }
-                Sent::Acknowledged
-            }
-            Err(error) => failed(&error),
-        }
-    }
 }
 
 /// What became of an attempt to publish several events.
@@ -381,29 +372,4 @@ struct Attempt {
     given_up: usize,
     /// Why the last of the unsent was not acknowledged.
     reason: String,
-}
-
-/// What became of one attempt to publish.
-enum Sent {
-    /// The stream has it.
-    Acknowledged,
-    /// Nobody knows, or it was refused for now: it must be sent again under the same id.
-    Unknown(String),
-    /// It can't be stored, however often it is sent: sending it again would only stop the others.
-    Never(String),
-}
-
-/// A failed publish is an unknown publish, unless the message itself is what is refused.
-fn failed(error: &PublishError) -> Sent {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    let reason = format!("{error}{source}");
-    let too_large = error
-        .source()
-        .and_then(|source| source.downcast_ref::<jetstream::Error>())
-        .is_some_and(|e| e.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM);
-    if too_large || error.kind() == PublishErrorKind::MaxPayloadExceeded {
-        Sent::Never(reason)
-    } else {
-        Sent::Unknown(reason)
-    }
 }

@@ -84,19 +84,23 @@ pub(super) struct Latency {
     pub(super) max: u64,
 }
 
-/// The answer to one check, or to a batch of them, as far as it is counted.
+/// The answer to one check, or to a batch of them, as far as it is counted. An untagged enum would put
+/// all of it aside first, at the cost of the one who is measured.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Reply {
-    Batch { decisions: Vec<Item> },
-    One(Item),
+struct Reply {
+    #[serde(rename = "decisions")]
+    batch: Option<Vec<Item>>,
+    decision: Option<Verdict>,
+    audit: Option<AuditState>,
+    duration_us: Option<u64>,
+    #[serde(default)]
+    error: Flag,
 }
 
 #[derive(Deserialize)]
 struct Item {
     decision: Option<Verdict>,
     audit: Option<AuditState>,
-    duration_us: Option<u64>,
     #[serde(default)]
     error: Flag,
 }
@@ -231,11 +235,13 @@ impl Seen {
         match answer {
             Ok(answer) if answer.error_code.is_some() => Self::Refused,
             Ok(answer) => match serde_json::from_slice(&answer.payload) {
-                Ok(Reply::One(item)) => Self::Decided(item.outcome(), item.duration_us),
-                Ok(Reply::Batch { decisions }) => {
+                Ok(Reply { batch: Some(decisions), .. }) => {
                     let mut outcomes = Outcomes::default();
                     decisions.iter().for_each(|item| outcomes.add(item.outcome()));
                     Self::Decided(outcomes, None)
+                }
+                Ok(Reply { decision, audit, duration_us, error, batch: None }) => {
+                    Self::Decided(Item { decision, audit, error }.outcome(), duration_us)
                 }
                 Err(error) => Self::Failed(format!("the worker's reply is unreadable: {error}")),
             },

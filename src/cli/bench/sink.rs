@@ -156,7 +156,7 @@ pub(super) async fn publish(
     mut tell: impl FnMut(u64),
 ) -> anyhow::Result<Published> {
     let subjects = Subjects::new(&config.nats.subject_prefix);
-    let recorder = Recorder::new(
+    let recorder = Recorder::start(
         connection,
         RecorderSettings {
             timeout: config.nats.request_timeout,
@@ -167,7 +167,9 @@ pub(super) async fn publish(
             run: uuid::Uuid::nil(),
         },
         Health::default().part("bench"),
-    );
+        None,
+    )
+    .await?;
     let start = Instant::now();
     let mut bytes = 0_u64;
     let mut number = 0;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -52,6 +53,9 @@ pub(super) struct Asked<'a> {
     pub(super) document: bool,
 }
 
+/// The search for what would have been allowed.
+pub(super) type Searching = JoinHandle<Option<Vec<Remedy>>>;
+
 /// A decided check: what to answer and what to record.
 pub(super) struct Answer {
     pub(super) reply: CheckReply,
@@ -92,12 +96,12 @@ impl Answer {
     }
 
     /// Begins the search for what would have been allowed, if there is one, beside this task.
-    pub(super) fn searching(&mut self) -> Option<JoinHandle<Option<Vec<Remedy>>>> {
-        self.search.take().map(|search| tokio::spawn(search.begin()))
+    pub(super) fn searching(&mut self, runtime: &Handle) -> Option<Searching> {
+        self.search.take().map(|search| runtime.spawn(search.begin()))
     }
 
     /// Takes in what the search found.
-    pub(super) async fn remedied(&mut self, searching: Option<JoinHandle<Option<Vec<Remedy>>>>) {
+    pub(super) async fn remedied(&mut self, searching: Option<Searching>) {
         if let Some(searching) = searching
             && let Ok(Some(found)) = searching.await
         {
@@ -355,7 +359,7 @@ impl Decider {
         traceparent: Option<&str>,
     ) -> Option<Outgoing> {
         let event = ViolationEvent::new(violation, Uuid::now_v7(), self.numbers.next(), decision);
-        match serde_json::to_vec(&event) {
+        match fit::encode(&event) {
             Ok(payload) => Some(Outgoing {
                 subject: self.subjects.violation(violation.severity, &violation.policy_name),
                 id: event.id.to_string(),

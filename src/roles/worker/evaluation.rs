@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::decide::{Answer, Asked, Decider, Unrecorded};
+use super::decide::{Answer, Asked, Decider, Searching, Unrecorded};
 use super::fit;
 use crate::bus::{Incoming, Kind, Recorder};
 use crate::config::{Acknowledge, Config};
@@ -13,6 +14,7 @@ use crate::contract::batch::BatchItem;
 use crate::contract::{BatchReply, RequestFault};
 use crate::domain::AuditState;
 use crate::engine::{Evaluator, stack_bytes};
+use crate::runtime::eager::run_or_spawn;
 use crate::runtime::metrics::{self, CheckOutcome};
 
 /// A request with its place among those in flight.
@@ -28,7 +30,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts the threads. Must be called on the runtime that shall send the replies.
+    /// Starts the threads.
     pub(super) fn start(
         config: &Config,
         decider: Arc<Decider>,
@@ -38,24 +40,21 @@ impl Pool {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
+        let acknowledge = config.audit.acknowledge;
+        let finish = Arc::new(Finish { recorder, decider, acknowledge });
         let (queue, jobs) = flume::bounded::<Job>(config.worker.queue);
         let mut stopped = Vec::with_capacity(threads);
         for number in 0..threads {
-            let (jobs, decider, recorder) = (jobs.clone(), Arc::clone(&decider), recorder.clone());
-            let runtime = tokio::runtime::Handle::current();
-            let acknowledge = config.audit.acknowledge;
+            let (jobs, finish) = (jobs.clone(), Arc::clone(&finish));
             let remembered = config.worker.remembered;
             let (done, wait) = oneshot::channel();
             std::thread::Builder::new()
                 .name(format!("evaluate-{number}"))
                 .stack_size(stack_bytes(config.limits.instructions))
                 .spawn(move || {
-                    let mut evaluator = Evaluator::remembering(decider.limits(), remembered);
+                    let mut evaluator = Evaluator::remembering(finish.decider.limits(), remembered);
                     while let Ok(job) = jobs.recv() {
-                        let (recorder, decider) = (recorder.clone(), Arc::clone(&decider));
-                        let finish =
-                            Finish { recorder, acknowledge, decider: Arc::clone(&decider) };
-                        finish.job(job, &decider, &mut evaluator, &runtime);
+                        finish.job(job, &mut evaluator);
                     }
                     let _ = done.send(());
                 })?;
@@ -86,14 +85,9 @@ struct Finish {
 }
 
 impl Finish {
-    /// Evaluates on this thread, then hands recording and reply to the runtime.
-    fn job(
-        self,
-        job: Job,
-        decider: &Decider,
-        evaluator: &mut Evaluator,
-        runtime: &tokio::runtime::Handle,
-    ) {
+    /// Evaluates on this thread, and sends what is to be recorded; what has to wait for the stream's
+    /// acknowledgement goes on when that comes.
+    fn job(self: &Arc<Self>, job: Job, evaluator: &mut Evaluator) {
         let Job { incoming, permit } = job;
         let asked = Asked {
             agent: incoming.agent.as_deref(),
@@ -101,64 +95,72 @@ impl Finish {
             document: incoming.wants_document(),
         };
         match incoming.kind {
-            Kind::Check => match decider.check(incoming.payload(), asked, evaluator) {
-                Ok(answer) => {
-                    runtime.spawn(async move {
-                        self.one(incoming, answer).await;
-                        drop(permit);
-                    });
-                }
-                Err(fault) => refuse(incoming, fault, permit, runtime),
+            Kind::Check => match self.decider.check(incoming.payload(), asked, evaluator) {
+                Ok(answer) => self.one(incoming, answer, permit),
+                Err(fault) => refuse(incoming, fault, permit, self.recorder.runtime()),
             },
             // The others never get here: management has threads of its own.
             Kind::Batch | Kind::Evaluate | Kind::Admin => {
-                match decider.batch(incoming.payload(), asked, evaluator) {
+                match self.decider.batch(incoming.payload(), asked, evaluator) {
                     Ok(answers) => {
-                        runtime.spawn(async move {
-                            self.many(incoming, answers).await;
+                        let finish = Arc::clone(self);
+                        self.recorder.runtime().spawn(async move {
+                            finish.many(incoming, answers).await;
                             drop(permit);
                         });
                     }
-                    Err(fault) => refuse(incoming, fault, permit, runtime),
+                    Err(fault) => refuse(incoming, fault, permit, self.recorder.runtime()),
                 }
             }
         }
     }
 
-    async fn one(self, incoming: Incoming, mut answer: Answer) {
-        let received = incoming.received;
+    fn one(self: &Arc<Self>, incoming: Incoming, mut answer: Answer, permit: OwnedSemaphorePermit) {
         let record = std::mem::take(&mut answer.record);
         // Searched while the stream acknowledges.
-        let searching = answer.searching();
+        let searching = answer.searching(self.recorder.runtime());
         match self.acknowledge {
             Acknowledge::BeforeReply => {
-                let recorded = self.recorder.record(record).await;
-                self.keep_refusals(answer.audited(recorded)).await;
-                answer.remedied(searching).await;
-                send(incoming, answer.encoded()).await;
+                let finish = Arc::clone(self);
+                self.recorder.record_then(record, move |recorded| {
+                    let refused = answer.audited(recorded);
+                    let runtime = finish.recorder.runtime().clone();
+                    run_or_spawn(&runtime, async move {
+                        finish.keep_refusals(refused).await;
+                        tell(incoming, answer, searching).await;
+                        drop(permit);
+                    });
+                });
             }
             Acknowledge::AfterReply => {
                 answer.reply.audit = AuditState::Pending;
-                answer.remedied(searching).await;
-                send(incoming, answer.encoded()).await;
-                self.recorder.record(record).await;
+                let recorder = self.recorder.clone();
+                run_or_spawn(self.recorder.runtime(), async move {
+                    tell(incoming, answer, searching).await;
+                    recorder.record_then(record, move |_| drop(permit));
+                });
             }
             Acknowledge::Off => {
                 answer.reply.audit = AuditState::Off;
-                answer.remedied(searching).await;
-                send(incoming, answer.encoded()).await;
+                run_or_spawn(self.recorder.runtime(), async move {
+                    tell(incoming, answer, searching).await;
+                    drop(permit);
+                });
             }
         }
-        answer.counted(received.elapsed());
     }
 
-    async fn many(self, incoming: Incoming, mut answers: Vec<Result<Answer, RequestFault>>) {
+    async fn many(&self, incoming: Incoming, mut answers: Vec<Result<Answer, RequestFault>>) {
         let received = incoming.received;
         let records: Vec<_> = answers
             .iter_mut()
             .map(|answer| answer.as_mut().map(|a| std::mem::take(&mut a.record)).ok())
             .collect();
-        let searches: Vec<_> = answers.iter_mut().flatten().map(Answer::searching).collect();
+        let searches: Vec<_> = answers
+            .iter_mut()
+            .flatten()
+            .map(|answer| answer.searching(self.recorder.runtime()))
+            .collect();
         let recording = futures::future::join_all(records.into_iter().map(|record| async {
             match record {
                 Some(record) => self.recorder.record(record).await,
@@ -220,6 +222,14 @@ fn item(answer: Result<Answer, RequestFault>) -> BatchItem {
     }
 }
 
+/// Answers, when the search for what would have been allowed has ended.
+async fn tell(incoming: Incoming, mut answer: Answer, searching: Option<Searching>) {
+    let received = incoming.received;
+    answer.remedied(searching).await;
+    send(incoming, answer.encoded()).await;
+    answer.counted(received.elapsed());
+}
+
 async fn send(incoming: Incoming, body: Result<Vec<u8>, serde_json::Error>) {
     let sent = match body {
         Ok(body) => incoming.reply(body).await.map_err(|e| e.to_string()),
@@ -230,14 +240,9 @@ async fn send(incoming: Incoming, body: Result<Vec<u8>, serde_json::Error>) {
     }
 }
 
-fn refuse(
-    incoming: Incoming,
-    fault: RequestFault,
-    permit: OwnedSemaphorePermit,
-    runtime: &tokio::runtime::Handle,
-) {
+fn refuse(incoming: Incoming, fault: RequestFault, permit: OwnedSemaphorePermit, runtime: &Handle) {
     metrics::checks(CheckOutcome::Malformed).increment(1);
-    runtime.spawn(async move {
+    run_or_spawn(runtime, async move {
         if let Err(error) = incoming.refuse(&fault).await {
             tracing::warn!(%error, "a refusal could not be sent");
         }

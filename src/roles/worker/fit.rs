@@ -1,11 +1,22 @@
 //! Messages have a largest size. A decision must be answered and recorded all the same, so what
 //! doesn't fit is shortened, and says so.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::contract::batch::BatchItem;
 use crate::contract::check::PolicyReply;
 use crate::contract::{BatchReply, CheckReply, DecisionEvent, PackageDocument};
+
+/// Bytes that are set aside for a message: most fit, and none of those grows while it is written.
+const USUAL: usize = 3 << 10;
+
+/// As JSON.
+pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut encoded = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut encoded, message)?;
+    Ok(encoded)
+}
 
 /// The event as JSON of at most `largest` bytes: without the lifted copies of the context first,
 /// then without context and resource, then with fewer reasons.
@@ -13,7 +24,7 @@ pub(super) fn event(
     event: &mut DecisionEvent,
     largest: usize,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let encoded = serde_json::to_vec(event)?;
+    let encoded = encode(event)?;
     if encoded.len() <= largest {
         return Ok(encoded);
     }
@@ -51,7 +62,7 @@ pub(super) fn event(
 /// The reply as JSON of at most `largest` bytes, without the other rules or with fewer reasons if
 /// need be.
 pub(super) fn reply(reply: &mut CheckReply, largest: usize) -> Result<Vec<u8>, serde_json::Error> {
-    let encoded = serde_json::to_vec(reply)?;
+    let encoded = encode(reply)?;
     if encoded.len() <= largest {
         return Ok(encoded);
     }

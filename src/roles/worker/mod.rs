@@ -92,8 +92,7 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
     let numbers = Arc::new(Numbers::begin());
-    let recorder =
-        recording::start(&context, &recording, numbers.run()).map_err(WorkerError::Thread)?;
+    let recorder = recording::start(&context, &recording, numbers.run()).await?;
     let checkpoints = Checkpoints::new(&context, &subjects, &recorder, &numbers);
     let (policies, bucket, reports) =
         Box::pin(LivePolicies::start(&context, &recording, &background, checkpoints.clone()))

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::numbers::Numbers;
 use crate::bus::{
-    Connection, Destination, Outgoing, Record, Recorder, RecorderSettings, SpillSettings, Subjects,
+    BusError, Connection, Destination, Outgoing, Record, Recorder, RecorderSettings, SpillSettings,
+    Subjects,
 };
 use crate::config::{Acknowledge, OnUnavailable};
 use crate::contract::{AuditStatus, CheckpointEvent, EVENT_SCHEMA, Number};
@@ -21,12 +22,12 @@ use crate::roles::{RoleContext, bytes};
 /// The recorder of a run, with files where there is a folder for them.
 ///
 /// # Errors
-/// When there is no thread for the files.
-pub(super) fn start(
+/// When the connection has ended, or there is no thread for the files.
+pub(super) async fn start(
     context: &RoleContext,
     connection: &Connection,
     run: Uuid,
-) -> std::io::Result<Recorder> {
+) -> Result<Recorder, BusError> {
     let audit = &context.config.audit;
     let settings = RecorderSettings {
         timeout: audit.acknowledge_timeout,
@@ -37,19 +38,21 @@ pub(super) fn start(
         run,
     };
     let health = context.health.part("audit");
-    if audit.spill_folder.as_os_str().is_empty() || audit.acknowledge == Acknowledge::Off {
-        return Ok(Recorder::new(connection, settings, health));
-    }
-    let spill = SpillSettings {
-        folder: audit.spill_folder.clone(),
-        destination: Destination::new(
-            &context.config.nats.url,
-            &context.config.nats.subject_prefix,
-            &context.config.stream.name,
-        ),
-        max_bytes: audit.spill_max_bytes.as_u64(),
-    };
-    Recorder::with_spill(connection, settings, health, spill, context.health.part("spill"))
+    let spills =
+        !audit.spill_folder.as_os_str().is_empty() && audit.acknowledge != Acknowledge::Off;
+    let spill = spills.then(|| {
+        let settings = SpillSettings {
+            folder: audit.spill_folder.clone(),
+            destination: Destination::new(
+                &context.config.nats.url,
+                &context.config.nats.subject_prefix,
+                &context.config.stream.name,
+            ),
+            max_bytes: audit.spill_max_bytes.as_u64(),
+        };
+        (settings, context.health.part("spill"))
+    });
+    Recorder::start(connection, settings, health, spill).await
 }
 
 /// Tells, every now and then and at the end, how far this run has counted.
