@@ -1,7 +1,7 @@
 import type { Page } from '@playwright/test';
 
 import { WIDTHS, expectOpenToAll } from './a11y';
-import { createPolicy, deletePolicy, expect, regoAgainst, test } from './support';
+import { HEADERS, createPolicy, deletePolicy, expect, ownName, regoAgainst, test } from './support';
 
 /** What opens on a click: where, how, and what is to be seen then. */
 const OPENED: [string, string, (page: Page) => Promise<void>][] = [
@@ -134,6 +134,25 @@ const OPENED: [string, string, (page: Page) => Promise<void>][] = [
     },
   ],
   [
+    'the question before a draft is left',
+    '/policies/cost_control?tab=editor',
+    async (page) => {
+      await page.getByRole('textbox', { name: 'Rego of Cost control' }).press('Control+End');
+      await page.keyboard.type('# mine');
+      await page.getByRole('main').getByRole('link', { name: 'Policies' }).click();
+      await expect(page.getByRole('dialog', { name: 'Leave without saving?' })).toBeVisible();
+    },
+  ],
+  [
+    'a live tail that is refused',
+    '/audit',
+    async (page) => {
+      await page.route('**/api/events*', (route) => route.fulfill({ status: 503, json: {} }));
+      await page.getByRole('button', { name: 'Live tail' }).click();
+      await expect(page.getByRole('alert')).toContainText("The live tail can't be shown now");
+    },
+  ],
+  [
     'an evaluation',
     '/policies/cost_control?tab=bench',
     async (page) => {
@@ -159,7 +178,7 @@ for (const width of WIDTHS) {
       page,
       request,
     }) => {
-      const name = `console-test-${Date.now().toString(36)}`;
+      const name = ownName();
       await createPolicy(request, name, { rego: regoAgainst(name), status: 'active' });
       await page.goto(`/policies/${name}?tab=versions`);
       await page.getByRole('switch', { name: /^Disable/ }).click({ force: true });
@@ -167,6 +186,26 @@ for (const width of WIDTHS) {
       await expectOpenToAll(page);
       await page.getByRole('button', { name: 'Roll back to version 1' }).click();
       await expect(page.getByRole('dialog', { name: 'Roll back to version 1?' })).toBeVisible();
+      await expectOpenToAll(page);
+      await deletePolicy(request, name);
+    });
+
+    test('a draft that was overtaken, and what it differs from: nothing keeps people out', async ({
+      page,
+      request,
+    }) => {
+      const name = ownName();
+      await createPolicy(request, name, { rego: regoAgainst(name) });
+      await page.goto(`/policies/${name}?tab=editor`);
+      await page.getByRole('textbox', { name: /^Rego of/ }).press('Control+End');
+      await page.keyboard.type('# mine');
+      const save = page.getByRole('button', { name: 'Save', exact: true });
+      await expect(save).toBeEnabled();
+      const rego = `${regoAgainst(name)}# theirs\n`;
+      await request.patch(`/api/policies/${name}`, { headers: HEADERS, data: { rego } });
+      await save.click();
+      await page.getByRole('button', { name: 'Compare with version 2' }).click();
+      await expect(page.getByText('# theirs')).toBeVisible();
       await expectOpenToAll(page);
       await deletePolicy(request, name);
     });

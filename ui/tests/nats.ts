@@ -7,7 +7,7 @@ export function request(
   body?: unknown,
 ): Promise<Record<string, unknown>> {
   const { hostname, port } = new URL(url);
-  const inbox = `_INBOX.${Date.now()}`;
+  const inbox = `_INBOX.${crypto.randomUUID()}`;
   const payload = body === undefined ? '' : JSON.stringify(body);
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port || 4222), hostname);

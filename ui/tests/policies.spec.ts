@@ -1,5 +1,5 @@
 import { request as nats } from './nats';
-import { createPolicy, deletePolicy, expect, needed, regoAgainst, test } from './support';
+import { createPolicy, deletePolicy, expect, needed, ownName, regoAgainst, test } from './support';
 
 const NAME = 'console-test-toggle';
 
@@ -86,7 +86,7 @@ test('a form is made from the settings of a policy', async ({ page }) => {
 });
 
 test('a policy is created from an example, and is inactive', async ({ page, request }) => {
-  const name = `console-test-${Date.now().toString(36)}`;
+  const name = ownName();
   await page.goto('/policies');
   await page.getByRole('button', { name: 'New policy' }).click();
   const dialog = page.getByRole('dialog', { name: 'New policy' });

@@ -1,11 +1,21 @@
 import { putRecord, record } from './nats';
-import { createPolicy, deletePolicy, expect, needed, regoAgainst, test } from './support';
+import {
+  TABS,
+  createPolicy,
+  deletePolicy,
+  expect,
+  failures,
+  needed,
+  ownName,
+  regoAgainst,
+  test,
+} from './support';
 
 const NATS = needed('SLUICEGATE_NATS_URL');
 let name = '';
 
 test.beforeEach(async ({ request }) => {
-  name = `console-test-${Date.now().toString(36)}`;
+  name = ownName();
   await createPolicy(request, name, { rego: regoAgainst(name), status: 'active' });
 });
 test.afterEach(({ request }) => deletePolicy(request, name));
@@ -28,9 +38,18 @@ test('a policy that was broken by hand says so, and can be set right', async ({ 
   await page.goto(`/policies/${name}`);
   const alert = page.getByRole('alert').filter({ hasText: problem });
   await expect(alert).toBeVisible();
-  for (const tab of ['Editor', 'Test bench', 'Suite', 'Versions']) {
+  // They are about the text that stays in force.
+  const contents = [
+    ['Editor', page.getByTestId('verdict').getByText('Valid', { exact: true })],
+    ['Test bench', TABS.bench(page)],
+    ['Suite', page.getByText('No suite is about this policy')],
+    ['Versions', page.getByRole('button', { name: 'Roll back to version 1' })],
+  ] as const;
+  for (const [tab, content] of contents) {
     await page.getByRole('tab', { name: tab }).click();
+    await expect(content).toBeVisible();
     await expect(page.getByRole('status', { name: /^Loading/ })).toHaveCount(0);
+    await expect(failures(page).filter({ hasNotText: problem })).toHaveCount(0);
   }
 
   await page.getByRole('button', { name: 'Roll back to version 1' }).click();

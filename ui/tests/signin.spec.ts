@@ -9,6 +9,20 @@ test('a token that is not known is refused', async ({ page }) => {
   await expect(page.getByText('This token is not known here.')).toBeVisible();
 });
 
+test('too many tries: nothing is made up where the server does not say how long', async ({
+  page,
+}) => {
+  await page.route('**/api/session', (route) =>
+    route.request().method() === 'POST'
+      ? route.fulfill({ status: 429, json: { title: 'Too Many Requests', detail: 'too many' } })
+      : route.continue(),
+  );
+  await signIn(page, 'not-a-token');
+  await expect(
+    page.getByText('Too many tries from your address. Try again later.', { exact: true }),
+  ).toBeVisible();
+});
+
 test('a viewer sees everything, and why nothing can be changed', async ({ page }) => {
   await signIn(page, needed('SLUICEGATE_VIEWER_TOKEN'), '/policies?status=inactive');
   await expect(page).toHaveURL(/\/policies\?status=inactive$/);

@@ -1,4 +1,4 @@
-import { createPolicy, deletePolicy, expect, regoAgainst, test } from './support';
+import { HEADERS, createPolicy, deletePolicy, expect, ownName, regoAgainst, test } from './support';
 
 const SUITE = 'tests/policy_tests/cost_control_tests.yaml';
 
@@ -127,7 +127,7 @@ test('an evaluation of the bench is copied as a case, which passes', async ({ pa
 test.describe('a policy of its own', () => {
   let name = '';
   test.beforeEach(() => {
-    name = `console-test-${Date.now().toString(36)}`;
+    name = ownName();
   });
   test.afterEach(({ request }) => deletePolicy(request, name));
 
@@ -157,5 +157,43 @@ test.describe('a policy of its own', () => {
     await page.getByRole('tab', { name: 'Suite' }).click();
     const broken = page.getByRole('region', { name: /Nothing was run/ });
     await expect(broken.getByRole('listitem').first()).toContainText(/line \d+/);
+  });
+
+  test('typed cases are asked after, and their outcome is that of a text', async ({
+    page,
+    request,
+  }) => {
+    await createPolicy(request, name, { rego: regoAgainst(name), status: 'active' });
+    await page.goto(`/policies/${name}?tab=suite`);
+    await page.getByText('Try cases', { exact: true }).click();
+    const editor = page.getByRole('textbox', { name: 'Cases as YAML' });
+    await expect(editor).toContainText(`policy: ${name}`);
+    // Who typed nothing is not asked.
+    const away = page.getByRole('navigation').getByRole('link', { name: 'Fleet' });
+    await away.click();
+    await expect(page).toHaveURL(/\/fleet$/);
+    await page.goBack();
+    await page.getByText('Try cases', { exact: true }).click();
+    await editor.press('Control+End');
+    await page.keyboard.type('# mine');
+    await page.getByRole('button', { name: 'Run cases' }).click();
+    await expect(page.getByRole('region', { name: 'Totals' })).toContainText('The case passed');
+    const earlier = page.getByText('The outcome below is that of an earlier text.');
+    await expect(earlier).toHaveCount(0);
+
+    await request.patch(`/api/policies/${name}`, {
+      headers: HEADERS,
+      data: { rego: `${regoAgainst(name)}\n# tuned\n` },
+    });
+    // The page learns of it with the next thing that it asks for.
+    await page.getByRole('switch', { name: /^Disable/ }).click({ force: true });
+    await expect(page.getByText(/Somebody changed this in the meantime/)).toBeVisible();
+    await expect(earlier).toBeVisible();
+
+    await away.click();
+    const dialog = page.getByRole('dialog', { name: 'Leave without saving?' });
+    await dialog.getByRole('button', { name: 'Stay' }).click();
+    await expect(dialog).toBeHidden();
+    await expect(editor).toContainText('# mine');
   });
 });

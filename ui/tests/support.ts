@@ -1,4 +1,10 @@
-import { expect, test as base, type APIRequestContext, type Page } from '@playwright/test';
+import {
+  expect,
+  test as base,
+  type APIRequestContext,
+  type Locator,
+  type Page,
+} from '@playwright/test';
 
 /** A setting that the tests can't do without. */
 export function needed(name: string): string {
@@ -44,7 +50,46 @@ export async function signIn(page: Page, token: string, target = '/policies'): P
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
-const HEADERS = { 'X-Sluicegate-Console': '1' };
+/** Alerts of the page, not those about the state of the machine. */
+export function failures(page: Page): Locator {
+  return page.getByRole('alert').filter({ hasNotText: 'Wants a look' });
+}
+
+/** Waits for what a page has once it is loaded: before, it has nothing that fails either. */
+export async function expectLoaded(page: Page, content: Locator): Promise<void> {
+  await expect(content.first()).toBeVisible();
+  await expect(page.getByRole('status', { name: /^Loading/ })).toHaveCount(0);
+  await expect(failures(page)).toHaveCount(0);
+}
+
+/** What pages have once they are loaded, by their paths. */
+export const PAGES: Record<'/' | '/audit' | '/violations' | '/fleet' | '/policies', Content> = {
+  '/': (page) => page.getByRole('region', { name: 'Decisions over time' }),
+  '/audit': (page) => page.getByRole('row', { name: /Allow|Deny/ }),
+  '/violations': (page) =>
+    page.getByRole('main').getByRole('listitem').or(page.getByText('No violations')),
+  '/fleet': (page) => page.getByRole('region', { name: /^\d+ workers?$/ }),
+  '/policies': (page) => page.getByRole('article'),
+};
+
+/** What the tabs of a policy have once they are loaded, for those who may change it. */
+export const TABS: Record<'overview' | 'editor' | 'bench' | 'suite' | 'versions', Content> = {
+  overview: (page) => page.getByRole('region', { name: 'Facts' }),
+  editor: (page) => page.getByRole('textbox', { name: /^Rego of / }),
+  bench: (page) => page.getByRole('button', { name: 'Evaluate' }),
+  suite: (page) => page.getByRole('region', { name: 'Totals' }),
+  versions: (page) => page.getByRole('cell', { name: /newest$/ }),
+};
+
+type Content = (page: Page) => Locator;
+
+/** Sent by the console with each request, which a form of another site can't do. */
+export const HEADERS = { 'X-Sluicegate-Console': '1' };
+
+/** A name that no other test has, also where several run at once or one ran before. */
+export function ownName(): string {
+  return `console-test-${crypto.randomUUID()}`;
+}
 
 /** A policy of a test alone, that nothing but this test changes. */
 export async function createPolicy(

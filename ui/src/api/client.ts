@@ -17,6 +17,11 @@ export class ApiError extends Error {
   }
 }
 
+/** The version that a policy has by now, where a change started from another one. */
+export function overtakenBy(error: unknown): number | null {
+  return error instanceof ApiError && error.status === 412 ? error.currentVersion : null;
+}
+
 interface Options {
   method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   body?: unknown;
@@ -38,6 +43,22 @@ export function apiPath(path: string, query: Query = {}): string {
 }
 
 export async function request<T>(url: string, options: Options = {}): Promise<T> {
+  return (await (await send(url, options)).json()) as T;
+}
+
+/** Why the server refuses what the browser asks for by itself; null where it does not. */
+export async function refusalOf(url: string, signal: AbortSignal): Promise<Error | null> {
+  try {
+    const response = await send(url, { signal });
+    // The answer goes on for ever.
+    await response.body?.cancel();
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+async function send(url: string, options: Options): Promise<Response> {
   const headers: Record<string, string> = {
     Accept: 'application/json',
     // Proof against forged requests: a form of another site can't set a header.
@@ -63,7 +84,7 @@ export async function request<T>(url: string, options: Options = {}): Promise<T>
       'The console cannot reach its server. It may be restarting; this page tries again by itself.',
     );
   }
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return response;
   throw await problem(response);
 }
 

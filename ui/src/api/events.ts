@@ -1,20 +1,29 @@
-import { useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 
-import { apiPath, type Query } from './client';
+import { apiPath, refusalOf, type Query } from './client';
 import type { DecisionEvent } from './types';
 
 export type TailState = 'off' | 'connecting' | 'live' | 'broken';
 
+export interface Tail {
+  state: TailState;
+  /** Why it is broken, as far as that can be known. */
+  error: Error | null;
+  retry: () => void;
+}
+
 /** Decisions wait here so that a fast fleet makes the page draw a few times a second, not per event. */
 const FLUSH_MS = 250;
+const CONNECTING = { state: 'connecting', error: null } as const;
 
-/** Follows decisions over server-sent events; the browser connects again by itself. */
+/** Follows decisions over server-sent events; after a lost connection the browser comes back by itself. */
 export function useDecisionTail(
   on: boolean,
   query: Query,
   take: (events: DecisionEvent[], missed: number) => void,
-): TailState {
-  const [state, setState] = useState<'connecting' | 'live' | 'broken'>('connecting');
+): Tail {
+  const [tail, setTail] = useState<Omit<Tail, 'retry'>>(CONNECTING);
+  const [attempt, setAttempt] = useState(0);
   const taker = useRef(take);
   useEffect(() => {
     taker.current = take;
@@ -23,11 +32,20 @@ export function useDecisionTail(
   useEffect(() => {
     if (!on) return undefined;
     const source = new EventSource(url);
+    const ended = new AbortController();
     let waiting: DecisionEvent[] = [];
     let missed = 0;
-    source.onopen = () => setState('live');
-    source.onerror = () =>
-      setState(source.readyState === EventSource.CLOSED ? 'broken' : 'connecting');
+    source.onopen = () => setTail({ state: 'live', error: null });
+    const tellWhy = async () => {
+      const error = await refusalOf(url, ended.signal);
+      if (ended.signal.aborted) return;
+      setTail({ state: 'broken', error: error ?? new Error('The stream of events ended.') });
+    };
+    source.onerror = () => {
+      setTail(CONNECTING);
+      // A refusal ends it for good, and the browser does not say what it was.
+      if (source.readyState === EventSource.CLOSED) void tellWhy();
+    };
     source.addEventListener('decision', (message) => {
       waiting.push(JSON.parse(message.data as string) as DecisionEvent);
     });
@@ -43,8 +61,10 @@ export function useDecisionTail(
     return () => {
       window.clearInterval(timer);
       source.close();
-      setState('connecting');
+      ended.abort();
+      setTail(CONNECTING);
     };
-  }, [on, url]);
-  return on ? state : 'off';
+  }, [on, url, attempt]);
+  const retry = useCallback(() => setAttempt((number) => number + 1), []);
+  return on ? { ...tail, retry } : { state: 'off', error: null, retry };
 }

@@ -1,4 +1,6 @@
-// What /api/stats/fleet says of workers, NATS and ClickHouse.
+// What /api/stats/fleet says of workers, NATS and ClickHouse. The server's description calls it an
+// object, "as `sluicegate status --json`", and types none of its members: so they are written down
+// here, and only what the description has as well comes from there.
 import type { EnforcementMode } from './types';
 
 export interface Worker {

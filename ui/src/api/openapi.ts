@@ -2508,7 +2508,7 @@ export interface components {
             hints?: components["schemas"]["SuiteProblem"][];
             /** @description What is wrong with suites that were not run. */
             invalid: components["schemas"]["SuiteProblem"][];
-            /** @description Folders on the console's machine in which suites were looked for. */
+            /** @description Folders on the console's machine in which suites were looked for: none where one was given. */
             looked: string[];
             /** @description What small changes of the policies the tests notice, where that was wanted. */
             mutation?: components["schemas"]["PolicyMutation"][] | null;

@@ -102,13 +102,23 @@ export function useCreatePolicy() {
   });
 }
 
+interface Rollback {
+  id: string;
+  /** The version that is left: what somebody else made after it is not taken back with it. */
+  newest: number;
+  /** The version to go back to. */
+  version: number;
+  comment: string;
+}
+
 export function useRollback() {
   const refresh = useRefreshPolicies();
   return useMutation({
-    mutationFn: ({ id, version, comment }: { id: string; version: number; comment: string }) =>
+    mutationFn: ({ id, newest, version, comment }: Rollback) =>
       request<ChangeReply>(policyPath(id, '/rollback'), {
         method: 'POST',
         body: { version, comment },
+        ifMatch: newest,
       }),
     onSettled: refresh,
   });

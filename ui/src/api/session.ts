@@ -1,5 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 
+import { notifyFailure } from '../lib/notify';
 import { apiPath, request } from './client';
 import type { Role, Session } from './types';
 
@@ -35,6 +36,7 @@ export function useSignOut() {
       client.removeQueries({ predicate: (query) => query.queryKey[0] !== 'session' });
       client.setQueryData(KEY, session);
     },
+    onError: (error) => notifyFailure(error, 'You are still signed in'),
   });
 }
 

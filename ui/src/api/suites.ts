@@ -24,7 +24,18 @@ export function useSuites(id: string, version: number, rego: string | null) {
   });
 }
 
+interface TypedSuite {
+  suite: string;
+  /** A text that isn't saved; without one the newest version is tried. */
+  rego: string | null;
+  /** The text that it is run on, which tells later whether the outcome is that of another one. */
+  of: string;
+}
+
 /** Cases that somebody typed; nothing of them is kept. */
 export function useTypedSuite(id: string) {
-  return useMutation({ mutationFn: (body: SuitesRequest) => run(id, body) });
+  return useMutation({
+    mutationFn: ({ suite, rego }: TypedSuite) =>
+      run(id, { suite, ...(rego === null ? {} : { rego }) }),
+  });
 }

@@ -6,8 +6,9 @@ export function FactTable({ rows }: { rows: [string, ReactNode][] }) {
   return (
     <Table layout="fixed" verticalSpacing={6}>
       <Table.Tbody>
-        {rows.map(([name, value]) => (
-          <Table.Tr key={name}>
+        {rows.map(([name, value], row) => (
+          // A policy may stand here twice: only the place tells rows apart.
+          <Table.Tr key={row}>
             <Table.Th w={140} scope="row" c="dimmed" fw={500}>
               {name}
             </Table.Th>

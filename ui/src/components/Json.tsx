@@ -2,7 +2,7 @@ import { ActionIcon, Box, ScrollArea, Tooltip } from '@mantine/core';
 import { IconCheck, IconCopy } from '@tabler/icons-react';
 import { Fragment, useEffect, useState } from 'react';
 
-import { copyText } from '../lib/clipboard';
+import { copyOrTell } from '../lib/notify';
 import classes from './Json.module.css';
 
 const TOKEN =
@@ -71,7 +71,7 @@ export function CopyIcon({ text, label }: { text: string; label: string }) {
         className={classes.copy}
         variant="default"
         size="sm"
-        onClick={() => void copyText(text).then(setCopied)}
+        onClick={() => void copyOrTell(text).then(setCopied)}
         aria-label={copied ? 'Copied' : label}
       >
         {copied ? <IconCheck size={14} /> : <IconCopy size={14} />}

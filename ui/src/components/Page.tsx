@@ -20,7 +20,9 @@ export function Page({ title, badges, lead, actions, children }: Props) {
       <Group justify="space-between" align="flex-end" gap="md">
         <Box miw={0}>
           <Group gap="sm" align="center">
-            <Title order={1}>{title}</Title>
+            <Title order={1} style={{ overflowWrap: 'anywhere' }}>
+              {title}
+            </Title>
             {badges}
           </Group>
           {lead ? (

@@ -46,6 +46,10 @@ export const look = [
     '&.cm-merge-b .cm-changedText': {
       background: 'color-mix(in srgb, var(--sg-good) 30%, transparent) !important',
     },
+    // The colours of the language are too faint on these.
+    '.cm-changedText, .cm-changedText *, .cm-deletedText': {
+      color: 'var(--mantine-color-text) !important',
+    },
     '.cm-deletedLine, .cm-deletedChunk': { backgroundColor: 'var(--sg-deny-soft) !important' },
     '.cm-collapsedLines': {
       background: 'var(--sg-sunken)',

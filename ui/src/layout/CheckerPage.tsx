@@ -5,19 +5,38 @@ import { useSession, useSignOut } from '../api/session';
 import { Note } from '../components/Note';
 import { Page } from '../components/Page';
 
-/** For who may ask and not look: what the token is for, and how to get further. */
+const WITH_TOKEN = {
+  title: 'This token asks for decisions',
+  lead: 'It has the role checker, made for agents.',
+  further: `Policies, decisions, violations and the fleet can't be seen with it. That takes a token
+    with the role viewer, author or admin.`,
+};
+/** Where there are tokens one is sent to sign in: here there are none. */
+const WITHOUT = {
+  title: 'This console answers programs',
+  lead: 'Everybody has the role checker here, made for agents.',
+  further: (
+    <>
+      Policies, decisions, violations and the fleet can&apos;t be seen with it. Whoever runs the
+      console sets <Code>http.tokens</Code>, or gives everybody another role with{' '}
+      <Code>http.anonymous</Code>.
+    </>
+  ),
+};
+
+/** For who may ask and not look: what that is for, and how to get further. */
 export function CheckerPage() {
   const { data: session } = useSession();
   const signOut = useSignOut();
   if (!session) return null;
+  const told = session.signed_in ? WITH_TOKEN : WITHOUT;
   return (
-    <Page title="This token asks for decisions" lead="It has the role checker, made for agents.">
+    <Page title={told.title} lead={told.lead}>
       <Card className="sg-card" maw={760}>
         <Stack gap="md">
           <Note tone="shadow" icon={IconLock}>
             <Text inherit c="var(--sg-shadow-text)">
-              Policies, decisions, violations and the fleet can&apos;t be seen with it. That takes a
-              token with the role viewer, author or admin.
+              {told.further}
             </Text>
           </Note>
           <Text size="sm">

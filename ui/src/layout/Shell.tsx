@@ -85,7 +85,8 @@ export function Shell() {
       )}
       <AppShell.Main id="main" tabIndex={-1} className={classes.main}>
         <Box maw={1560} mx="auto">
-          {session.isError ? (
+          {session.isError && !session.data ? (
+            // Who is known stays so while the server is away: what is being edited must not go.
             <Failure
               error={session.error}
               what="The console"

@@ -20,6 +20,8 @@ function copySelected(text: string): boolean {
   area.select();
   try {
     return document.execCommand('copy');
+  } catch {
+    return false;
   } finally {
     area.remove();
     if (before instanceof HTMLElement) before.focus();

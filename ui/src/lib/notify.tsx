@@ -30,8 +30,14 @@ export function notifyFailure(error: unknown, title: string): void {
 
 /** Copies a text and says so, or says that it could not be. */
 export async function copyAndTell(text: string, done: string): Promise<void> {
-  if (await copyText(text)) notifyDone(done);
-  else notifyFailure('This browser gives pages no clipboard.', 'Nothing was copied');
+  if (await copyOrTell(text)) notifyDone(done);
+}
+
+/** Copies a text, or says that it could not be; whether it was. */
+export async function copyOrTell(text: string): Promise<boolean> {
+  const copied = await copyText(text);
+  if (!copied) notifyFailure('This browser gives pages no clipboard.', 'Nothing was copied');
+  return copied;
 }
 
 /** Tells of a change and offers to take it back. */

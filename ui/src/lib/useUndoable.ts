@@ -1,5 +1,6 @@
 import { useCallback } from 'react';
 
+import { overtakenBy } from '../api/client';
 import { useRollback } from '../api/policies';
 import type { ChangeReply } from '../api/types';
 import { notifyDone, notifyFailure, notifyUndo } from './notify';
@@ -22,11 +23,20 @@ export function useUndoable() {
       notifyUndo(message, () => {
         mutateAsync({
           id: policy.id,
+          newest: reply.version,
           version: previous,
           comment: `Undo of version ${reply.version}`,
         }).then(
           () => notifyDone(`Undone: ${titleOf(policy)} is as before.`),
-          (error: unknown) => notifyFailure(error, 'The change could not be undone'),
+          (error: unknown) => {
+            const newest = overtakenBy(error);
+            notifyFailure(
+              newest === null
+                ? error
+                : `Version ${newest} was made after it, and would be taken back as well. To do that, roll back to version ${previous} among the policy's versions.`,
+              'The change was not undone',
+            );
+          },
         );
       });
     },

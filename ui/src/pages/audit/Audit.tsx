@@ -110,6 +110,11 @@ export default function Audit() {
             </Button>
           </Group>
         </Group>
+        {tail.error ? (
+          <Box mb="sm">
+            <Failure error={tail.error} what="The live tail" retry={tail.retry} />
+          </Box>
+        ) : null}
         {decisions.isError ? (
           <Failure
             error={decisions.error}

@@ -14,7 +14,7 @@ const SAID: Record<TailState, string> = {
   off: 'Show decisions as they happen',
   connecting: 'Connecting to the stream of events…',
   live: 'Decisions appear as they happen. Click to stop.',
-  broken: 'The stream of events does not answer. Click to stop.',
+  broken: 'Decisions do not appear: the stream of events was refused. Click to stop.',
 };
 
 export function LiveSwitch({ on, state, onChange }: Props) {
@@ -33,7 +33,7 @@ export function LiveSwitch({ on, state, onChange }: Props) {
         }
         rightSection={on ? <IconPlayerPause size={14} /> : null}
       >
-        {on && state === 'broken' ? 'No answer' : 'Live tail'}
+        Live tail
       </Button>
     </Tooltip>
   );

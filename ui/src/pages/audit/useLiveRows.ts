@@ -1,6 +1,6 @@
 import { useCallback, useState } from 'react';
 
-import { useDecisionTail, type TailState } from '../../api/events';
+import { useDecisionTail, type Tail } from '../../api/events';
 import type { DecisionEvent, DecisionRow } from '../../api/types';
 import { matches, rowOf, type Filters } from '../../lib/filters';
 
@@ -19,11 +19,7 @@ interface Live {
 const NONE: Live = { list: '', rows: [], added: { count: 0, batch: 0 }, missed: 0 };
 
 /** Decisions since the tail was switched on, newest first; emptied when the list is asked anew. */
-export function useLiveRows(
-  on: boolean,
-  filters: Filters,
-  asked: number,
-): Live & { state: TailState } {
+export function useLiveRows(on: boolean, filters: Filters, asked: number): Live & Tail {
   const [live, setLive] = useState<Live>(NONE);
   const key = JSON.stringify(filters);
   const list = `${asked} ${key}`;
@@ -44,8 +40,7 @@ export function useLiveRows(
     },
     [key],
   );
-  const state = useDecisionTail(on, watchedBy(filters), take);
-  return { ...live, state };
+  return { ...live, ...useDecisionTail(on, watchedBy(filters), take) };
 }
 
 /** The filters that live events have; by the others rows are picked above. */

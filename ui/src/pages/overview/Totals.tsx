@@ -16,8 +16,6 @@ interface Props {
 /** The figures of the time range, each a link to what it counts. */
 export function Totals({ stats, link }: Props) {
   const { totals } = stats;
-  // Callers may tell what a call really cost, and need not.
-  const told = totals.actual_cost_usd > 0;
   const share = (part: number) => (totals.decisions > 0 ? percent(part / totals.decisions) : '–');
   return (
     <SimpleGrid cols={{ base: 2, md: 3, xl: 6 }} spacing={{ base: 'sm', sm: 'md' }}>
@@ -50,11 +48,13 @@ export function Totals({ stats, link }: Props) {
       </Tile>
       <Tile
         label="Spend"
-        value={usd(told ? totals.actual_cost_usd : totals.estimated_cost_usd)}
+        value={usd(totals.estimated_cost_usd)}
         to={link({ action: 'llm_call' })}
         tone="quiet"
       >
-        {told ? `${usd(totals.estimated_cost_usd)} estimated` : 'estimated'}
+        {/* Callers need not tell what a call really cost: the estimate is of all, this of some. */}
+        estimated
+        {totals.actual_cost_usd > 0 ? `; ${usd(totals.actual_cost_usd)} actual, where told` : ''}
       </Tile>
       <Tile
         label="Evaluation errors"

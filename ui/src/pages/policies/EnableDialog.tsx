@@ -62,6 +62,8 @@ export function EnableDialog({ policy, opened, onClose }: Props) {
 
 function Body({ policy, onClose }: Omit<Props, 'opened'>) {
   const detail = usePolicy(policy.id);
+  // What is being saved stays as it is until that ended.
+  const [saving, setSaving] = useState<PolicyDetail | null>(null);
   if (detail.isError) {
     return <Failure error={detail.error} what="The policy" retry={() => void detail.refetch()} />;
   }
@@ -72,10 +74,25 @@ function Body({ policy, onClose }: Omit<Props, 'opened'>) {
       </Loading>
     );
   }
-  return <Form policy={detail.data} onClose={onClose} />;
+  // The fields begin with the newest version: what somebody else changed must not be written over.
+  const shown = saving ?? detail.data;
+  return (
+    <Form
+      key={shown.version}
+      policy={shown}
+      onSaving={(on) => setSaving(on ? shown : null)}
+      onClose={onClose}
+    />
+  );
 }
 
-function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }) {
+interface FormProps {
+  policy: PolicyDetail;
+  onSaving: (on: boolean) => void;
+  onClose: () => void;
+}
+
+function Form({ policy, onSaving, onClose }: FormProps) {
   const fields = useMemo(
     () => fieldsOf(policy.parameters_schema, policy.content),
     [policy.parameters_schema, policy.content],
@@ -104,6 +121,7 @@ function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }
   const impact = useImpact(policy.id, faulty ? null : (JSON.parse(settled) as ImpactRequest));
 
   const save = async (status: PolicyStatus) => {
+    onSaving(true);
     try {
       const reply = await change.mutateAsync({
         version: policy.version,
@@ -121,6 +139,7 @@ function Form({ policy, onClose }: { policy: PolicyDetail; onClose: () => void }
       undoable(reply, status === 'draft' ? `${title} runs in shadow.` : `${title} is enabled.`);
     } catch (error) {
       notifyFailure(error, `${title} was not enabled`);
+      onSaving(false);
     }
   };
 

@@ -7,9 +7,9 @@ import {
   IconFlask,
   IconHistory,
 } from '@tabler/icons-react';
-import { useState } from 'react';
+import { useState, type Dispatch, type SetStateAction } from 'react';
 
-import { ApiError } from '../../api/client';
+import { ApiError, overtakenBy } from '../../api/client';
 import { useChangePolicy, useImpact, useValidation } from '../../api/policies';
 import { refusal, useSession } from '../../api/session';
 import type { Finding, PolicyDetail, PolicyStatus } from '../../api/types';
@@ -17,22 +17,26 @@ import { FindingList } from '../../components/FindingList';
 import { Guard } from '../../components/Guard';
 import { ImpactPanel } from '../../components/ImpactPanel';
 import { CodeEditor } from '../../editor';
+import { baseOf, overtaken, saved, typed, unsaved, type Draft } from '../../lib/draft';
 import { plural } from '../../lib/format';
 import { notifyFailure } from '../../lib/notify';
 import { useUndoable } from '../../lib/useUndoable';
 import { titleOf } from '../../lib/policy';
+import { Overtaken } from './Overtaken';
 
 interface Props {
   policy: PolicyDetail;
-  text: string;
-  onText: (text: string | null) => void;
+  draft: Draft | null;
+  onDraft: Dispatch<SetStateAction<Draft | null>>;
   /** A line to show first. */
   line: number | null;
 }
 
-export function EditTab({ policy, text, onText, line }: Props) {
+export function EditTab({ policy, draft, onDraft, line }: Props) {
   const { data: session } = useSession();
   const readOnly = refusal(session, 'author') !== null;
+  const edited = unsaved(draft, policy);
+  const text = edited ?? policy.content;
   const [settled] = useDebouncedValue(text, 300);
   const validation = useValidation(policy.name, readOnly ? null : settled);
   const [reveal, setReveal] = useState(line === null ? null : { line });
@@ -40,7 +44,6 @@ export function EditTab({ policy, text, onText, line }: Props) {
   const current = settled === text && validation.isSuccess && !validation.isPlaceholderData;
   const findings = validation.data?.findings ?? [];
   const valid = current && validation.data.valid;
-  const dirty = text !== policy.content;
   return (
     <Stack gap="md">
       {policy.template ? (
@@ -52,7 +55,7 @@ export function EditTab({ policy, text, onText, line }: Props) {
       <CodeEditor
         value={text}
         label={`Rego of ${titleOf(policy)}`}
-        onChange={onText}
+        onChange={(text) => onDraft((before) => typed(before, policy, text))}
         readOnly={readOnly}
         findings={findings}
         reveal={reveal}
@@ -69,12 +72,16 @@ export function EditTab({ policy, text, onText, line }: Props) {
         />
       )}
       {readOnly ? null : <TextImpact policy={policy} text={text} ready={valid} />}
+      {edited !== null && draft?.overtakenBy ? (
+        <Overtaken id={policy.id} version={draft.overtakenBy} text={settled} />
+      ) : null}
       <SaveBar
         policy={policy}
         text={text}
-        dirty={dirty}
+        base={baseOf(draft, policy)}
+        dirty={edited !== null}
         valid={valid}
-        onSaved={() => onText(null)}
+        onDraft={onDraft}
       />
     </Stack>
   );
@@ -161,12 +168,13 @@ function TextImpact({
 interface SaveProps {
   policy: PolicyDetail;
   text: string;
+  base: number;
   dirty: boolean;
   valid: boolean;
-  onSaved: () => void;
+  onDraft: Props['onDraft'];
 }
 
-function SaveBar({ policy, text, dirty, valid, onSaved }: SaveProps) {
+function SaveBar({ policy, text, base, dirty, valid, onDraft }: SaveProps) {
   const [comment, setComment] = useState('');
   const change = useChangePolicy(policy.id);
   const undoable = useUndoable();
@@ -174,14 +182,18 @@ function SaveBar({ policy, text, dirty, valid, onSaved }: SaveProps) {
   const save = async (status?: PolicyStatus) => {
     try {
       const reply = await change.mutateAsync({
-        version: policy.version,
+        version: base,
         change: { rego: text, comment, ...(status ? { status } : {}) },
       });
-      setComment('');
-      onSaved();
+      // What was typed meanwhile is not in what was saved.
+      setComment((now) => (now === comment ? '' : now));
+      onDraft((before) => saved(before, text, reply.version));
       undoable(reply, `${title} is saved as version ${reply.version}.`);
     } catch (error) {
-      notifyFailure(error, `${title} was not saved`);
+      const newest = overtakenBy(error);
+      // That is said above the button, which a notification would lie over.
+      if (newest !== null) onDraft((before) => overtaken(before, newest));
+      else notifyFailure(error, `${title} was not saved`);
     }
   };
   const ready = dirty && valid && !change.isPending;
@@ -195,7 +207,7 @@ function SaveBar({ policy, text, dirty, valid, onSaved }: SaveProps) {
         flex={1}
         miw={220}
       />
-      <Button variant="subtle" disabled={!dirty} onClick={onSaved}>
+      <Button variant="subtle" disabled={!dirty} onClick={() => onDraft(null)}>
         Discard
       </Button>
       {policy.status === 'draft' ? null : (

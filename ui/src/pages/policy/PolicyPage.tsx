@@ -1,7 +1,7 @@
 import { Anchor, Breadcrumbs, Group, Skeleton, Stack, Tabs, Text } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
 import { IconCode, IconFileInfo, IconFlask, IconHistory, IconTestPipe } from '@tabler/icons-react';
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
 import { Link, useParams, useSearchParams } from 'react-router';
 
 import { usePolicy } from '../../api/policies';
@@ -14,8 +14,10 @@ import { AboutTab } from './AboutTab';
 import { BenchTab } from './BenchTab';
 import classes from './PolicyPage.module.css';
 import { EditTab } from './EditTab';
+import { LeaveDialog } from './LeaveDialog';
 import { SuiteTab } from './SuiteTab';
 import { VersionsTab } from './VersionsTab';
+import { unsaved, type Draft } from '../../lib/draft';
 import { titleOf } from '../../lib/policy';
 
 const TABS = [
@@ -55,11 +57,10 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
   const [search, setSearch] = useSearchParams();
   const tab = TABS.find(({ value }) => value === search.get('tab'))?.value ?? 'overview';
   // What is being edited outlives a look at another tab; bench and suite try it before it is saved.
-  const [draft, setDraft] = useState<string | null>(null);
+  const [draft, setDraft] = useState<Draft | null>(null);
   const [cases, setCases] = useState<string | null>(null);
-  const edited = draft !== null && draft !== policy.content ? draft : null;
+  const edited = unsaved(draft, policy);
   const wide = useMediaQuery('(min-width: 48em)', true, { getInitialValueInEffect: false });
-  useWarnBeforeLeaving(edited !== null);
   const show = (to: string, line?: number) =>
     setSearch((before) => {
       const next = new URLSearchParams(before);
@@ -83,7 +84,7 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
           <Anchor component={Link} to="/policies" inherit>
             Policies
           </Anchor>
-          <Text inherit className="sg-mono">
+          <Text inherit className={`sg-mono ${classes.package}`}>
             {policy.package}
           </Text>
           <Text inherit>version {policy.version}</Text>
@@ -111,8 +112,8 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
         <Tabs.Panel value="editor">
           <EditTab
             policy={policy}
-            text={draft ?? policy.content}
-            onText={setDraft}
+            draft={draft}
+            onDraft={setDraft}
             line={Number(search.get('line')) || null}
           />
         </Tabs.Panel>
@@ -132,15 +133,7 @@ function Loaded({ policy }: { policy: PolicyDetail }) {
           <VersionsTab policy={policy} />
         </Tabs.Panel>
       </Tabs>
+      <LeaveDialog unsaved={edited !== null || cases !== null} />
     </Page>
   );
-}
-
-function useWarnBeforeLeaving(unsaved: boolean): void {
-  useEffect(() => {
-    if (!unsaved) return undefined;
-    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
-    window.addEventListener('beforeunload', warn);
-    return () => window.removeEventListener('beforeunload', warn);
-  }, [unsaved]);
 }

@@ -31,7 +31,12 @@ function Confirm({ policy, to, onClose }: Props & { to: PolicyVersion }) {
   const undoable = useUndoable();
   const confirm = async () => {
     try {
-      const reply = await rollback.mutateAsync({ id: policy.id, version: to.version, comment });
+      const reply = await rollback.mutateAsync({
+        id: policy.id,
+        newest: policy.version,
+        version: to.version,
+        comment,
+      });
       onClose();
       undoable(reply, `${titleOf(policy)} is as it was in version ${to.version}.`);
     } catch (error) {

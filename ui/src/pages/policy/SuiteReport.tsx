@@ -14,6 +14,7 @@ import { SuiteCases } from './SuiteCases';
 
 /** With fewer cases than that one sees them all at once. */
 const MANY = 8;
+const EVERYTHING: CaseFilter = { outcome: 'all', text: '' };
 
 interface Props {
   report: SuitesReport;
@@ -22,11 +23,13 @@ interface Props {
 
 /** How suites went. */
 export function SuiteReport({ report, onShow }: Props) {
-  const [filter, setFilter] = useState<CaseFilter>({ outcome: 'all', text: '' });
+  const [filter, setFilter] = useState(EVERYTHING);
   // Typing stays quick while hundreds of cases are filtered.
-  const applied = useDeferredValue(filter);
+  const deferred = useDeferredValue(filter);
   const suites = useMemo(() => failedFirst(report.suites), [report.suites]);
   const cases = report.passed + report.failed + report.skipped;
+  // What can't be seen filters nothing.
+  const applied = cases > MANY ? deferred : EVERYTHING;
   if (report.findings.length > 0) {
     return (
       <Panel title="Nothing was run: the policy's text can't be used">
@@ -139,7 +142,7 @@ function Filter({ report, cases, filter, onChange }: FilterProps) {
     { value: 'all', label: `All ${count(cases)}` },
     { value: 'failed', label: `Failed ${count(report.failed)}` },
     { value: 'passed', label: `Passed ${count(report.passed)}` },
-    ...(report.skipped > 0
+    ...(report.skipped > 0 || filter.outcome === 'skipped'
       ? [{ value: 'skipped', label: `Skipped ${count(report.skipped)}` }]
       : []),
   ];

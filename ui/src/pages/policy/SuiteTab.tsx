@@ -8,6 +8,7 @@ import { useSuites } from '../../api/suites';
 import type { PolicyDetail, SuitesReport } from '../../api/types';
 import { Panel } from '../../components/Panel';
 import { Empty, Failure, Lines, Loading } from '../../components/states';
+import classes from './Suite.module.css';
 import { SuiteReport } from './SuiteReport';
 import { TypedCases } from './TypedCases';
 
@@ -17,7 +18,7 @@ interface Props {
   edited: string | null;
   /** Cases that are being typed; kept while one looks at another tab. */
   typed: string | null;
-  onTyped: (text: string) => void;
+  onTyped: (text: string | null) => void;
   /** Shows a line of the policy's text. */
   onShow: (line: number) => void;
 }
@@ -66,7 +67,7 @@ export function SuiteTab({ policy, edited, typed, onTyped, onShow }: Props) {
   return view === 'all' ? (
     <AllSuites {...shared} bar={bar} />
   ) : (
-    <TypedCases {...shared} bar={bar} text={typed} onText={onTyped} />
+    <TypedCases {...shared} bar={bar} typed={typed} onTyped={onTyped} />
   );
 }
 
@@ -99,7 +100,19 @@ function AllSuites({ policy, rego, onShow, bar }: AllProps) {
         </Loading>
       ) : null}
       {suites.isError ? <Failure error={suites.error} what="The outcome" /> : null}
-      {suites.isSuccess ? <Outcome policy={policy} report={suites.data} onShow={onShow} /> : null}
+      {suites.isSuccess ? (
+        // Until another text was run, one sees what the one before gave.
+        <div
+          aria-busy={suites.isPlaceholderData}
+          className={suites.isPlaceholderData ? classes.stale : undefined}
+        >
+          <Outcome
+            policy={policy}
+            report={suites.data}
+            onShow={suites.isPlaceholderData ? undefined : onShow}
+          />
+        </div>
+      ) : null}
     </Stack>
   );
 }

@@ -1,6 +1,6 @@
 import { Button, Group, Skeleton, Stack, Text } from '@mantine/core';
 import { IconPlayerPlay } from '@tabler/icons-react';
-import { useEffect, useMemo, type ReactNode } from 'react';
+import { useMemo, type ReactNode } from 'react';
 
 import { useExample } from '../../api/policies';
 import { useTypedSuite } from '../../api/suites';
@@ -16,28 +16,26 @@ interface Props {
   policy: PolicyDetail;
   /** A text to run them on; without one the newest version. */
   rego: string | null;
-  /** What was typed; null before the example is there. */
-  text: string | null;
-  onText: (text: string) => void;
+  /** What was typed; null as long as that is the example. */
+  typed: string | null;
+  onTyped: (text: string | null) => void;
   onShow: ((line: number) => void) | undefined;
   bar: ReactNode;
 }
 
 /** Cases that one types, run on a click. */
-export function TypedCases({ policy, rego, text, onText, onShow, bar }: Props) {
-  const example = useExampleText(policy, text === null);
-  useEffect(() => {
-    if (text === null && example !== null) onText(example);
-  }, [text, example, onText]);
+export function TypedCases({ policy, rego, typed, onTyped, onShow, bar }: Props) {
+  const example = useExampleText(policy, typed === null);
+  const text = typed ?? example;
   const suite = useTypedSuite(policy.id);
-  const tried = suite.variables;
-  const current = tried?.suite === text && (tried?.rego ?? null) === rego;
+  const of = rego ?? policy.content;
+  const current = suite.variables?.suite === text && suite.variables?.of === of;
   const findings = useMemo(
     () => (current ? (suite.data?.invalid ?? []).map(finding) : []),
     [current, suite.data],
   );
   const run = () => {
-    if (text) suite.mutate({ suite: text, ...(rego === null ? {} : { rego }) });
+    if (text) suite.mutate({ suite: text, rego, of });
   };
   return (
     <Stack gap="lg">
@@ -67,7 +65,7 @@ export function TypedCases({ policy, rego, text, onText, onShow, bar }: Props) {
             minHeight="220px"
             maxHeight="50vh"
             findings={findings}
-            onChange={onText}
+            onChange={(text) => onTyped(text === example ? null : text)}
           />
         )}
       </Panel>
@@ -77,7 +75,9 @@ export function TypedCases({ policy, rego, text, onText, onShow, bar }: Props) {
           The outcome below is that of an earlier text.
         </Text>
       ) : null}
-      {suite.data ? <SuiteReport report={suite.data} onShow={onShow} /> : null}
+      {suite.data ? (
+        <SuiteReport report={suite.data} onShow={current ? onShow : undefined} />
+      ) : null}
     </Stack>
   );
 }

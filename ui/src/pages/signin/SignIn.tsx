@@ -96,8 +96,8 @@ function signInError(error: Error): string {
   if (!(error instanceof ApiError)) return error.message;
   if (error.status === 401) return 'This token is not known here.';
   if (error.status === 429) {
-    const wait = error.retryAfter ?? 60;
-    return `Too many tries from your address. Try again in ${plural(wait, 'second')}.`;
+    const when = error.retryAfter === null ? 'later' : `in ${plural(error.retryAfter, 'second')}`;
+    return `Too many tries from your address. Try again ${when}.`;
   }
   return error.message;
 }
