@@ -35,11 +35,15 @@ use self::usage::Usage;
 use super::policies_folder::FolderError;
 use super::{RoleContext, bytes};
 use crate::bus::{self, BusError, Connection, Recorder, Responder, Subjects};
-use crate::config::Acknowledge;
+use crate::config::{Acknowledge, Nats};
 use crate::runtime::retry::Retry;
 
 /// How long a worker whose time is over may still take to leave the roll of workers.
 const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Messages that the recorder's subscriptions hold, at least: the acknowledgements of what is sent again
+/// at once, beyond those that may be in flight.
+const LEAST: usize = 4_096;
 
 /// The parts of the health that are ready once checks are taken.
 pub const PARTS: [&str; 1] = ["checks"];
@@ -86,8 +90,12 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     let subjects = Subjects::new(&config.nats.subject_prefix);
 
     // Two connections: the one that answers agents must not be able to write history.
-    let recording = connect(&context, "recorder").await?;
-    let responding = connect(&context, "responder").await?;
+    // Every acknowledgement that is waited for must fit: the client would drop what doesn't.
+    let mut nats = config.nats.clone();
+    nats.subscription_capacity =
+        nats.subscription_capacity.max(config.audit.max_in_flight.saturating_mul(2)).max(LEAST);
+    let recording = connect(&context, &nats, "recorder").await?;
+    let responding = connect(&context, &config.nats, "responder").await?;
     ensure_streams(&context, &recording, &subjects).await?;
     let background = CancellationToken::new();
     let _ends_with_us = background.clone().drop_guard();
@@ -152,10 +160,9 @@ pub async fn run(context: RoleContext) -> Result<(), WorkerError> {
     Ok(())
 }
 
-async fn connect(context: &RoleContext, role: &str) -> Result<Connection, BusError> {
+async fn connect(context: &RoleContext, nats: &Nats, role: &str) -> Result<Connection, BusError> {
     let health = context.health.part(format!("nats-{role}"));
-    bus::connect(&context.config.nats, &context.name, role, context.retry(), &health, &context.stop)
-        .await
+    bus::connect(nats, &context.name, role, context.retry(), &health, &context.stop).await
 }
 
 /// Creates or reconciles the streams; waits where trying again may help.
